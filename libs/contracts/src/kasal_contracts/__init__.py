@@ -1,0 +1,1 @@
+"""Wire models of Kasal. They need pydantic alone and import nothing of Kasal."""

@@ -1,0 +1,51 @@
+"""Memory records as they travel between the memory service, the worker and clients."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from .crew import FilledText, Name
+from .wire import Frozen, JsonObject, Strict, Timestamp
+
+
+class MemoryKind(StrEnum):
+    SHORT_TERM = "short_term"
+    LONG_TERM = "long_term"
+    ENTITY = "entity"
+    DOCUMENT = "document"
+
+
+class MemoryRecord(Frozen):
+    id: str
+    group_id: str
+    crew_id: str | None
+    kind: MemoryKind
+    agent: str | None
+    session_id: str | None
+    text: str
+    entity: str | None
+    metadata: JsonObject
+    created_by: str
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class MemoryMatch(Frozen):
+    """`score` is the cosine similarity, from -1 to 1."""
+
+    record: MemoryRecord
+    score: float
+
+
+class RemembersIn(Strict):
+    """Texts that one attempt wants kept, under the identity in its snapshot."""
+
+    kind: MemoryKind = MemoryKind.SHORT_TERM
+    texts: list[FilledText] = Field(min_length=1, max_length=100)
+    agent: Name | None = None
+
+
+class RecallIn(Strict):
+    query: FilledText
+    top_k: int = Field(default=5, ge=1, le=50)
+    min_score: float | None = None
