@@ -11,7 +11,10 @@ from .topology import DeadQueue, Queue, Topic
 
 Batch = Sequence[Message]
 Handler = Callable[[Batch], Awaitable[None]]
-"""Handles messages in order. Returning acknowledges all of them; raising returns all of them to the queue."""
+"""Handles messages in order. Returning acknowledges all of them; raising returns all of them to the queue.
+
+Raising `RetryLater` does neither: the consumer keeps them and calls the handler again.
+"""
 
 
 class Gate(Protocol):
@@ -37,16 +40,19 @@ class Feed(Protocol):
     """One process's ear on a topic. Bind the keys of interest; take what arrives."""
 
     async def bind(self, key: str) -> None:
-        """Listen to `key`. When this returns the broker has agreed: what is sent from now on arrives."""
+        """Listen to `key`. When this returns the broker has agreed: what is sent from now on arrives.
+
+        Raises BusUnavailableError when the broker does not agree within a few seconds.
+        """
 
     async def unbind(self, key: str) -> None: ...
 
     async def next(self, limit: timedelta) -> tuple[str, Message] | None:
-        """The next `(key, message)`, or `None` after `limit`. Safe to cancel."""
+        """The next `(key, message)`, or `None` after `limit` or when `generation` grew. Safe to cancel."""
 
     @property
     def generation(self) -> int:
-        """Grows with every reconnect. After it grew, messages may have been missed: read the log again."""
+        """Grows with every reconnect and overflow. After it grew, messages may be missing: read the log again."""
 
 
 class Bus(Protocol):
@@ -55,7 +61,7 @@ class Bus(Protocol):
     async def send(self, queue: Queue, message: Message) -> None:
         """Store `message` durably. Returns once the broker has confirmed it.
 
-        Raises BusUnavailableError when there is no broker to confirm it within the send limit.
+        Raises BusUnavailableError when no broker confirms it within the send limit, and MessageTooLargeError.
         """
 
     def consume(
@@ -64,6 +70,7 @@ class Bus(Protocol):
         """Hand messages to `handler`, one call at a time, up to `batch` of those that are there at once.
 
         After `handler` returned and the messages are acknowledged, nothing further is taken while `gate` is shut.
+        Leaving the context waits for the call in flight, for some seconds, and returns what was not handled.
         """
         ...
 
@@ -77,4 +84,15 @@ class Bus(Protocol):
 
 
 class BusUnavailableError(Exception):
-    """The broker does not answer. Nothing was stored."""
+    """The broker does not answer. What was to be sent may or may not be stored: sending it again is right."""
+
+
+class RetryLater(Exception):  # noqa: N818
+    """Raised by a handler that cannot work now: it is called again with the same messages after `after`.
+
+    The messages stay with this consumer and no try is counted, unless it closes or loses the broker meanwhile.
+    """
+
+    def __init__(self, after: timedelta) -> None:
+        super().__init__(f"again in {after}")
+        self.after = after

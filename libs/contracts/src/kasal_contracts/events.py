@@ -82,5 +82,3 @@ class Event(ChildEvent):
     @property
     def is_end(self) -> bool:
         return self.type in END_EVENTS
-
-

@@ -49,3 +49,21 @@ class RecallIn(Strict):
     query: FilledText
     top_k: int = Field(default=5, ge=1, le=50)
     min_score: float | None = None
+
+
+class IdentityRecallIn(RecallIn):
+    """`RecallIn` from a worker, which adds the crew identity of the execution's snapshot."""
+
+    identity: str
+
+
+class IdentityRemembersIn(RemembersIn):
+    """`RemembersIn` from a worker. `crew_id` is the saved crew's id, where there is one."""
+
+    identity: str
+    crew_id: str | None = None
+    session_id: str | None = None
+
+
+class Matches(Frozen):
+    items: list[MemoryMatch]

@@ -14,7 +14,6 @@ class Provider(StrEnum):
     DATABRICKS = "databricks"
     META = "meta"
     OPENAI_COMPATIBLE = "openai_compatible"
-    LOCAL = "local"
     DEMO = "demo"
 
 
@@ -28,7 +27,8 @@ class Price(Strict):
 class ResolvedModel(Frozen):
     """A model as an execution uses it. Holds the *name* of a key, never a key.
 
-    `alias` is what the crew's agents call it; it is unique inside a snapshot.
+    `alias` is what the crew's agents call it; it is unique inside a snapshot. A `base_url` of `local://NAME` is a
+    model that the worker's machine runs itself.
     """
 
     alias: str

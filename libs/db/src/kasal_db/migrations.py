@@ -67,7 +67,5 @@ def revise(schema: str, versions: Path, metadata: MetaData, message: str) -> Non
             config = config_for(schema, versions)
             _upgrade(connection, config, metadata)
             taken = len(list(versions.glob("[0-9]*.py")))
-            command.revision(
-                config, message, autogenerate=True, rev_id=f"{taken + 1:04}", version_path=str(versions)
-            )
+            command.revision(config, message, autogenerate=True, rev_id=f"{taken + 1:04}", version_path=str(versions))
         engine.dispose()

@@ -29,7 +29,7 @@ class Owned:
     revision: Mapped[int] = mapped_column()
 
     @declared_attr.directive
-    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805, PLW3201
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805
         """Two writers of one revision: the second fails with StaleDataError."""
         return {"version_id_col": cls.revision}
 

@@ -1,1 +1,1 @@
-
+"""What every service is made of."""

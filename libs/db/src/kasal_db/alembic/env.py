@@ -8,7 +8,6 @@ from kasal_db.columns import UtcDateTime
 from sqlalchemy import JSON
 
 
-
 def render(kind: str, item: Any, imports: AutogenContext) -> str | bool:
     if kind == "type" and isinstance(item, UtcDateTime):
         imports.imports.add("from kasal_db.columns import UtcDateTime")
