@@ -1,1 +1,1 @@
-
+"""The `kasal` command."""

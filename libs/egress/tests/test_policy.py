@@ -140,7 +140,7 @@ def test_a_usual_url_is_accepted(url: str) -> None:
 
 
 def test_fullwidth_digits_are_judged_as_the_address_that_they_spell() -> None:
-    target = UrlPolicy().check_url("http://１２７.０.０.１/")
+    target = UrlPolicy().check_url("http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/")
     assert str(target.address) == "127.0.0.1"
 
 
@@ -222,7 +222,7 @@ def test_allow_is_read_from_networks_addresses_and_endpoints() -> None:
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "10.0.0.0/40", "hostname", "host:port", "http://a:1", "u@h:1", "h:0"])
 def test_an_allow_item_that_is_wrong_is_named(text: str) -> None:
-    with pytest.raises(ValueError, match=text.split("/")[0]):
+    with pytest.raises(ValueError, match=text.partition("/")[0]):
         parse_allow(text)
 
 

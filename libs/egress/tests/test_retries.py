@@ -16,7 +16,7 @@ Serve = Callable[..., Awaitable[int]]
 QUICK = EgressLimits(backoff=timedelta(milliseconds=5), retry_after_cap=timedelta(milliseconds=300))
 
 
-class Sequence:
+class Answers:
     """Answers with one status after the other; 0 cuts the connection."""
 
     def __init__(self, *statuses: int, **headers: str) -> None:
@@ -34,25 +34,26 @@ class Sequence:
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504, 529, 0])
 async def test_a_repeatable_request_outlives_a_passing_failure(serve: Serve, local: UrlPolicy, status: int) -> None:
-    server = Sequence(status, status, 200)
+    server = Answers(status, status, 200)
     url = f"http://127.0.0.1:{await serve(server)}/"
-    async with open_egress(local, limits=QUICK) as egress:
-        async with egress.request("POST", url, body=b"x", repeatable=True) as answer:
-            assert (answer.status, await answer.read()) == (200, b"answer 3")
+    async with (
+        open_egress(local, limits=QUICK) as egress,
+        egress.request("POST", url, body=b"x", repeatable=True) as answer,
+    ):
+        assert (answer.status, await answer.read()) == (200, b"answer 3")
 
 
 async def test_the_last_answer_is_given_when_all_tries_are_used(serve: Serve, local: UrlPolicy) -> None:
-    server = Sequence(503, 503, 503, 200)
+    server = Answers(503, 503, 503, 200)
     url = f"http://127.0.0.1:{await serve(server)}/"
-    async with open_egress(local, limits=QUICK) as egress:
-        async with egress.request("GET", url, repeatable=True) as answer:
-            assert (answer.status, await answer.read()) == (503, b"answer 3")
+    async with open_egress(local, limits=QUICK) as egress, egress.request("GET", url, repeatable=True) as answer:
+        assert (answer.status, await answer.read()) == (503, b"answer 3")
     assert server.statuses == [200]
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 500])
 async def test_a_final_answer_is_not_asked_for_twice(serve: Serve, local: UrlPolicy, status: int) -> None:
-    server = Sequence(status, 200)
+    server = Answers(status, 200)
     url = f"http://127.0.0.1:{await serve(server)}/"
     async with open_egress(local, limits=QUICK) as egress, egress.request("GET", url, repeatable=True) as answer:
         assert answer.status == status
@@ -60,7 +61,7 @@ async def test_a_final_answer_is_not_asked_for_twice(serve: Serve, local: UrlPol
 
 
 async def test_a_request_that_may_not_be_repeated_is_sent_once(serve: Serve, local: UrlPolicy) -> None:
-    busy, cut = Sequence(503, 200), Sequence(0, 200)
+    busy, cut = Answers(503, 200), Answers(0, 200)
     async with open_egress(local, limits=QUICK) as egress:
         async with egress.request("POST", f"http://127.0.0.1:{await serve(busy)}/") as answer:
             assert answer.status == 503
@@ -74,7 +75,7 @@ async def test_a_request_that_may_not_be_repeated_is_sent_once(serve: Serve, loc
 async def test_retry_after_replaces_the_back_off_up_to_its_cap(
     serve: Serve, local: UrlPolicy, retry_after: str
 ) -> None:
-    server = Sequence(429, 200, Retry_After=retry_after)
+    server = Answers(429, 200, Retry_After=retry_after)
     url = f"http://127.0.0.1:{await serve(server)}/"
     async with open_egress(local, limits=QUICK) as egress, egress.request("GET", url, repeatable=True) as answer:
         assert answer.status == 200
@@ -82,7 +83,7 @@ async def test_retry_after_replaces_the_back_off_up_to_its_cap(
 
 
 async def test_a_retry_after_of_zero_repeats_at_once(serve: Serve, local: UrlPolicy) -> None:
-    server = Sequence(429, 200, Retry_After="0")
+    server = Answers(429, 200, Retry_After="0")
     url = f"http://127.0.0.1:{await serve(server)}/"
     slow = EgressLimits(backoff=timedelta(seconds=20))
     async with open_egress(local, limits=slow) as egress, egress.request("GET", url, repeatable=True) as answer:
@@ -90,12 +91,15 @@ async def test_a_retry_after_of_zero_repeats_at_once(serve: Serve, local: UrlPol
 
 
 async def test_a_wait_beyond_the_total_time_is_not_begun(serve: Serve, local: UrlPolicy) -> None:
-    server = Sequence(429, 200, Retry_After="25")
+    server = Answers(429, 200, Retry_After="25")
     url = f"http://127.0.0.1:{await serve(server)}/"
     limited = Timeouts(total=timedelta(seconds=5))
-    async with asyncio.timeout(4), open_egress(local) as egress:
-        async with egress.request("GET", url, repeatable=True, timeouts=limited) as answer:
-            assert answer.status == 429
+    async with (
+        asyncio.timeout(4),
+        open_egress(local) as egress,
+        egress.request("GET", url, repeatable=True, timeouts=limited) as answer,
+    ):
+        assert answer.status == 429
     assert len(server.times) == 1
 
 

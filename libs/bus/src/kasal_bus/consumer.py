@@ -111,8 +111,8 @@ class Consumer:
             if not self._gate.is_open():
                 return
             self._in_hand = await self._readable(subscription, deliveries)
-            if self._in_hand:
-                await self._handle(subscription)
+            if self._in_hand and not await self._handle(subscription):
+                return
             self._one_by_one = max(self._one_by_one - len(deliveries), 0)
             if prefetch < self._batch and not self._one_by_one:
                 return
@@ -125,22 +125,23 @@ class Consumer:
             try:
                 readable.append((delivery, decode(delivery.body)))
             except UnreadableMessageError as error:
-                log.error("message_unreadable", queue=self._queue, message_id=delivery.message_id, reason=str(error))
+                log.warning("message_unreadable", queue=self._queue, message_id=delivery.message_id, reason=str(error))
                 await subscription.bury(delivery)
         if len(readable) < len(deliveries):
             # What the reader of a dead queue cannot read moves to its own end; without a pause it would spin.
             await subscription.pause(UNREADABLE_PAUSE)
         return readable
 
-    async def _handle(self, subscription: Subscription) -> None:
-        """Call the handler with what is in hand until it has returned."""
+    async def _handle(self, subscription: Subscription) -> bool:
+        """Call the handler with what is in hand until it has returned. False when the subscription was stopped."""
         last, _ = self._in_hand[-1]
         messages = [message for _, message in self._in_hand]
         while True:
             try:
                 with self._in_flight():
                     await self._handler(messages)
-                    if not self._gate.is_open():
+                    may_take_more = self._gate.is_open()
+                    if not may_take_more:
                         await subscription.stop()
                     await subscription.ack(last)
             except RetryLater as later:
@@ -148,7 +149,7 @@ class Consumer:
                 await subscription.pause(later.after)
             else:
                 self._failures = 0
-                return
+                return may_take_more
 
     @contextmanager
     def _in_flight(self) -> Generator[None]:

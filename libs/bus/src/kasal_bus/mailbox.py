@@ -16,6 +16,7 @@ class Mailbox:
         self.generation = 0
         self._letters: deque[tuple[str, Message]] = deque()
         self._size = size
+        self._missed = False
         self._news = asyncio.Event()
 
     def put(self, key: str, message: Message) -> None:
@@ -27,14 +28,18 @@ class Mailbox:
 
     def missed(self) -> None:
         self.generation += 1
+        self._missed = True
         self._news.set()
 
     async def next(self, limit: timedelta) -> tuple[str, Message] | None:
-        if not self._letters:
+        if not self._letters and not self._missed:
             self._news.clear()
             try:
                 async with asyncio.timeout(limit.total_seconds()):
                     await self._news.wait()
             except TimeoutError:
                 return None
-        return self._letters.popleft() if self._letters else None
+        if self._letters:
+            return self._letters.popleft()
+        self._missed = False
+        return None

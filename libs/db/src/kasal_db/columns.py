@@ -1,7 +1,7 @@
 """Column types and the database's clock, alike on SQLite and PostgreSQL."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import JSON, TIMESTAMP, Float
 from sqlalchemy.dialects.postgresql import JSONB
@@ -35,7 +35,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if dialect.name == "sqlite":
             return datetime.fromtimestamp(float(value), UTC)
-        return value.astimezone(UTC)
+        return cast("datetime", value).astimezone(UTC)
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801
@@ -50,13 +50,13 @@ class db_now(FunctionElement[datetime]):  # noqa: N801
 
 
 @compiles(db_now, "postgresql")
-def _postgresql_now(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
+def _postgresql_now(element: db_now, _compiler: SQLCompiler, **_: Any) -> str:
     if not element.ahead_s:
         return "clock_timestamp()"
     return f"(clock_timestamp() + interval '{element.ahead_s:.6f} seconds')"
 
 
 @compiles(db_now, "sqlite")
-def _sqlite_now(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
+def _sqlite_now(element: db_now, _compiler: SQLCompiler, **_: Any) -> str:
     # `unixepoch('subsec')` needs SQLite 3.42; Debian 12 has 3.40. Julian days keep about 40 µs.
     return f"((julianday('now') - 2440587.5) * 86400.0 + {element.ahead_s:.6f})"

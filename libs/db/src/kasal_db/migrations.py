@@ -50,13 +50,14 @@ async def is_current(url: str, schema: str, versions: Path) -> bool:
     head = ScriptDirectory.from_config(config_for(schema, versions)).get_current_head()
     try:
         async with engine.connect() as connection:
-            return await connection.run_sync(_revision) == head
+            return bool(await connection.run_sync(_revision) == head)
     finally:
         await engine.dispose()
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    revision: str | None = MigrationContext.configure(connection).get_current_revision()
+    return revision
 
 
 def revise(schema: str, versions: Path, metadata: MetaData, message: str) -> None:

@@ -18,7 +18,7 @@ class AddressKind(StrEnum):
     RESERVED = "reserved"
 
 
-# Amazon, Google, Azure, Oracle (both families), Amazon ECS and EKS, Alibaba, and Azure's wire server, which is public space.
+# Every cloud's metadata service, Amazon ECS and EKS, Alibaba, and Azure's wire server, which lies in public space.
 METADATA = frozenset(
     ip_address(address)
     for address in (
@@ -33,7 +33,7 @@ METADATA = frozenset(
     )
 )
 
-# The first network that holds the address decides. Python's own flags differ between 3.11 and 3.13, so they are not asked.
+# The first network that holds the address decides. Python's own flags differ between 3.11 and 3.13: not asked.
 _SPECIAL: tuple[tuple[Network, AddressKind], ...] = tuple(
     (ip_network(network), kind)
     for kind, networks in (

@@ -41,7 +41,7 @@ class EgressInterruptedError(EgressError):
     """The connection broke after the request may have been sent: its outcome is unknown."""
 
     def __init__(self, host: str) -> None:
-        super().__init__(f"{host} closed the connection before its answer was complete")
+        super().__init__(f"{host} gave no complete answer")
         self.host = host
 
 

@@ -30,7 +30,10 @@ class PinnedResolver(AbstractResolver):
         self._resolve = resolve
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - aiohttp's signature; both families are given
     ) -> list[ResolveResult]:
         """Raises EgressRefusedError, or OSError where a name has no address."""
         addresses = await self._resolve(host, port)

@@ -89,8 +89,10 @@ def typed_errors(host: str) -> Iterator[None]:
     except aiohttp.ClientConnectorCertificateError:
         raise EgressUntrustedError(host) from None
     except aiohttp.ClientConnectorDNSError:
-        raise EgressUnreachableError(host, "its name has no address") from None
+        raise EgressUnreachableError(host, "a name has no address") from None
     except aiohttp.ClientConnectorError as error:
         raise EgressUnreachableError(host, type(error.os_error).__name__) from None
     except aiohttp.ClientError:
         raise EgressInterruptedError(host) from None
+    except OSError:
+        raise EgressUnreachableError(host, "a name has no address") from None

@@ -37,14 +37,14 @@ class Exchange:
         self._read += len(message.get("body", b""))
         if self._read > self._limit:
             self.too_large = True
-            raise TooLargeError(f"at most {self._limit} bytes are accepted")
+            raise too_large(self._limit)
         return message
 
     async def send(self, message: Message) -> None:
+        # The framework turns an error in the middle of a body into an answer of its own; the boundary sends 413 instead.
+        if self.too_large and not self.status:
+            return
         if message["type"] == "http.response.start":
-            # The framework turns an error in the middle of a body into its own 400; what it meant is 413.
-            if self.too_large and message["status"] != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                raise TooLargeError(f"at most {self._limit} bytes are accepted")
             self.status = message["status"]
             MutableHeaders(scope=message)["X-Request-ID"] = request_id.get()
         await self._send(message)
@@ -75,9 +75,7 @@ class Boundary:
         started = time.perf_counter()
         path = scope["path"]
         try:
-            if _declared_length(headers) > self.body_limit:
-                raise TooLargeError(f"at most {self.body_limit} bytes are accepted")
-            await self.app(scope, exchange.receive, exchange.send)
+            await self._answer(scope, exchange, headers)
         except KasalError as error:
             if exchange.status:
                 raise
@@ -85,11 +83,22 @@ class Boundary:
             await refusal_response(error, path)(scope, exchange.receive, exchange.send)
         except Exception:  # the one place where a bug ends: it is logged here and told without its insides
             log.exception("request_failed", method=scope["method"], path=path)
+            if exchange.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                return
             if exchange.status:
                 raise
             await bug_response(path)(scope, exchange.receive, exchange.send)
         finally:
             self._account(scope, exchange.status, time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, exchange: Exchange, headers: Headers) -> None:
+        if _declared_length(headers) > self.body_limit:
+            raise too_large(self.body_limit)
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        finally:
+            if exchange.too_large and not exchange.status:
+                raise too_large(self.body_limit)
 
     def _account(self, scope: Scope, status: int, took_s: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
@@ -102,3 +111,7 @@ class Boundary:
 def _declared_length(headers: Headers) -> int:
     length = headers.get("content-length", "0")
     return int(length) if length.isdigit() else 0
+
+
+def too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"at most {limit} bytes are accepted")

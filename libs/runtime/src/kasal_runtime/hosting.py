@@ -6,9 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import uvicorn
-from kasal_bus import Bus
-from kasal_bus.memory import open_memory
-from kasal_bus.rabbit import open_rabbit
+from kasal_bus import Bus, open_memory, open_rabbit
 from pydantic import SecretStr
 from starlette.types import ASGIApp
 
@@ -30,7 +28,7 @@ class BootstrapKeyMissingError(Exception):
 async def open_bus(settings: CommonSettings) -> AsyncGenerator[Bus]:
     """RabbitMQ where KASAL_AMQP_URL names one, else the in-process bus."""
     url = settings.amqp_url.get_secret_value()
-    async with open_rabbit(url) if url else open_memory() as bus:
+    async with open_rabbit(url, prefix=settings.amqp_prefix) if url else open_memory() as bus:
         yield bus
 
 

@@ -1,7 +1,7 @@
 """Calls from one service to another: one client for Unix sockets and URLs, so that streaming behaves alike."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -15,6 +15,9 @@ from .context import request_id, traceparent
 
 Model = TypeVar("Model", bound=BaseModel)
 UNIX = "unix:"
+CONNECT_S = 5
+# What we pass on is what the caller sent: the client adds nothing of its own.
+NOT_ADDED = ("Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class PeerUnavailableError(UnavailableError):
@@ -48,20 +51,23 @@ class Peer:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
-        body: bytes | aiohttp.StreamReader | None = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
         timeout: timedelta | None = None,
+        silence: timedelta | None = None,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """The raw answer, whatever its status. Raises PeerUnavailableError when there is none."""
+        """The raw answer, whatever its status. Raises PeerUnavailableError when there is none.
+
+        `timeout` limits the whole exchange; `silence`, for long bodies, only the wait for the answer's next byte.
+        """
         sent = {"X-Request-ID": request_id.get(), **(headers or {})}
         if traceparent.get():
             sent.setdefault("traceparent", traceparent.get())
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        limit = aiohttp.ClientTimeout(total=timeout.total_seconds()) if timeout else None
-        extra = {} if limit is None else {"timeout": limit}
+        limit = aiohttp.ClientTimeout(total=timeout.total_seconds()) if timeout else self.session.timeout
         try:
             async with self.session.request(
-                method, self.origin + path, headers=sent, params=params, data=body, allow_redirects=False, **extra
+                method, self.origin + path, headers=sent, params=params, data=body, allow_redirects=False, timeout=limit
             ) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -114,7 +120,7 @@ def _problem(status: int, raw: bytes) -> Problem:
 @asynccontextmanager
 async def open_peer(service: str, url: str, timeout: timedelta) -> AsyncGenerator[Peer]:
     """A client for `unix:/path` or `http://host:port`."""
-    limits = aiohttp.ClientTimeout(total=timeout.total_seconds(), connect=5)
+    limits = aiohttp.ClientTimeout(total=timeout.total_seconds(), connect=CONNECT_S)
     if url.startswith(UNIX):
         connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=url.removeprefix(UNIX), limit=200)
         origin = f"http://{service}"
@@ -122,6 +128,11 @@ async def open_peer(service: str, url: str, timeout: timedelta) -> AsyncGenerato
         connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=60)
         origin = url.rstrip("/")
     async with aiohttp.ClientSession(
-        connector=connector, timeout=limits, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        connector=connector,
+        timeout=limits,
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=NOT_ADDED,
+        trust_env=False,
     ) as session:
         yield Peer(service, session, origin)

@@ -43,6 +43,10 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def _refused(request: Request, error: KasalError) -> Response:
         return refusal_response(error, request.url.path)
 
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, _: Exception) -> Response:
+        return bug_response(request.url.path)
+
     @app.exception_handler(StaleDataError)
     async def _stale(request: Request, _: StaleDataError) -> Response:
         return refusal_response(StaleError(), request.url.path)

@@ -18,6 +18,7 @@ class CommonSettings(BaseSettings):
         default=SecretStr(""), description="postgresql://… or sqlite:///DIR; every service keeps to its own schema."
     )
     amqp_url: SecretStr = Field(default=SecretStr(""), description="amqp://…; empty means the in-process bus.")
+    amqp_prefix: str = Field(default="", description="Goes before every queue's name, where a broker is shared.")
     secret_dir: Path = Field(default=DEFAULT_DATA_DIR / "secrets", description="Holds bootstrap.key, mode 0600.")
     data_dir: Path = Field(default=DEFAULT_DATA_DIR, description="Files of this machine: vector index, sockets.")
     auth_url: str = Field(default="http://127.0.0.1:8101", description="Where the auth service answers.")

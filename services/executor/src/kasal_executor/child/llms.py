@@ -1,0 +1,118 @@
+"""One model client per resolved model."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import httpx
+from crewai.llms.base_llm import BaseLLM
+from kasal_contracts.executions import ErrorCode
+from kasal_contracts.models import Provider, ResolvedModel
+from kasal_contracts.wire import JsonObject
+
+from .broker import Broker, model_url
+from .engine.bus import HookAborted
+from .engine.llms import SeatedAnthropic, SeatedGemini, SeatedOpenAI, answer_schema, seated
+from .failures import empty_answer, is_recoverable, model_failure
+from .pace import Pace
+from .sink import Names
+from .stop import Stop, stopped
+
+# Their servers enforce a JSON schema on the answer; elsewhere the parameter may be refused.
+ENFORCES_SCHEMA = frozenset({Provider.OPENAI, Provider.DATABRICKS})
+LOCAL = "local://"
+
+
+Schemas = Mapping[str, JsonObject]
+"""What the answers of some tasks must satisfy, by task key."""
+
+
+class ModelSeat:
+    """Where an execution meets one model: pace, stop, failures and the schema of the answer."""
+
+    def __init__(
+        self, model: ResolvedModel, broker: Broker, stop: Stop, pace: Pace, names: Names, schemas: Schemas
+    ) -> None:
+        self.alias = model.alias
+        self.context_window = model.context_window
+        self.strict_tools = model.provider is Provider.OPENAI
+        self.http: httpx.Client = broker.client
+        self.url = model_url(model.alias)
+        self._stop = stop
+        self._pace = pace
+        self._names = names
+        self._schemas = schemas if _enforces_schema(model) else {}
+
+    def ask(self, call: Callable[[], Any], *, agent: Any, task: Any, has_tools: bool) -> Any:
+        """Raise `ExecutionStopped` for every failure that CrewAI could not mend."""
+        self._stop.check()
+        self._pace.wait(None if agent is None else self._names.agents.get(str(agent.id)))
+        asked = None if has_tools or task is None else self._names.tasks.get(str(task.id))
+        schema = None if asked is None else self._schemas.get(asked)
+        with _asking_for(schema):
+            answer = self._answer(call)
+        if answer in ("", None):
+            raise self._stop.fail(empty_answer(self.alias))
+        return answer
+
+    def _answer(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except HookAborted:
+            raise
+        except Exception as error:  # a provider's client: whatever it makes of a bad answer is a failed call
+            self._stop.check()
+            if is_recoverable(error):
+                raise
+            raise self._stop.fail(model_failure(error, self.alias)) from error
+
+
+def _enforces_schema(model: ResolvedModel) -> bool:
+    return model.provider in ENFORCES_SCHEMA or (model.base_url or "").startswith(LOCAL)
+
+
+def _asking_for(schema: JsonObject | None) -> AbstractContextManager[object]:
+    return nullcontext() if schema is None else _AnswerSchema(schema)
+
+
+class _AnswerSchema(AbstractContextManager[None]):
+    def __init__(self, schema: JsonObject) -> None:
+        self._schema = schema
+
+    def __enter__(self) -> None:
+        self._token = answer_schema.set(self._schema)
+
+    def __exit__(self, *_: object) -> None:
+        answer_schema.reset(self._token)
+
+
+class Models:
+    """The models of a snapshot by alias; each client is made once."""
+
+    def __init__(self, models: list[ResolvedModel], default: str, seat: Callable[[ResolvedModel], ModelSeat]) -> None:
+        self._resolved = {model.alias: model for model in models}
+        self._default = default
+        self._seat = seat
+        self._clients: dict[str, BaseLLM] = {}
+
+    def __getitem__(self, alias: str | None) -> BaseLLM:
+        name = alias or self._default
+        if name not in self._resolved:
+            raise stopped(ErrorCode.MODEL_ERROR, f"The model “{name}” is not among the models of this execution.")
+        if name not in self._clients:
+            self._clients[name] = client(self._resolved[name], self._seat(self._resolved[name]))
+        return self._clients[name]
+
+
+def client(model: ResolvedModel, seat: ModelSeat) -> BaseLLM:
+    fields: dict[str, Any] = {"model": model.model, "temperature": model.temperature, "extra": model.extra}
+    token = seat.http.headers["Authorization"].removeprefix("Bearer ")
+    match model.provider:
+        case Provider.ANTHROPIC:
+            return seated(SeatedAnthropic, seat, api_key=token, max_tokens=model.max_tokens, **fields)
+        case Provider.GOOGLE:
+            return seated(SeatedGemini, seat, api_key=token, max_output_tokens=model.max_tokens, **fields)
+        case _:
+            # `custom_openai` keeps CrewAI from trying OpenAI's Responses API, which only OpenAI has.
+            fields |= {"custom_openai": True, "base_url": f"{seat.url}/v1", "max_tokens": model.max_tokens}
+            return seated(SeatedOpenAI, seat, api_key=token, **fields)
