@@ -64,7 +64,11 @@ class Peer:
             sent.setdefault("traceparent", traceparent.get())
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        limit = aiohttp.ClientTimeout(total=timeout.total_seconds()) if timeout else self.session.timeout
+        limit = self.session.timeout
+        if silence:
+            limit = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=silence.total_seconds())
+        elif timeout:
+            limit = aiohttp.ClientTimeout(total=timeout.total_seconds())
         try:
             async with self.session.request(
                 method, self.origin + path, headers=sent, params=params, data=body, allow_redirects=False, timeout=limit

@@ -1,13 +1,15 @@
 """The only place that writes events: ids come from the execution's own counter, in the caller's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kasal_contracts.events import ChildEvent, Event, NumberedEvent
-from kasal_contracts.wire import JsonObject
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .tables import Execution, ExecutionEvent
+
+Entry = tuple[Event, int | None]
+"""An event with its id, and the number that its worker gave it."""
 
 
 async def append(session: AsyncSession, execution_id: str, attempt: int, events: Sequence[ChildEvent]) -> list[Event]:
@@ -21,17 +23,37 @@ async def append(session: AsyncSession, execution_id: str, attempt: int, events:
     )
     if newest is None:
         raise LookupError(f"execution {execution_id} is not in the log's database")
-    first = newest - len(events) + 1
-    logged = [
-        Event(execution_id=execution_id, attempt=attempt, id=first + offset, **event.model_dump(exclude={"seq"}))
-        for offset, event in enumerate(events)
+    entries = numbered(execution_id, attempt, events, after=newest - len(events))
+    await store(session, entries)
+    return [event for event, _ in entries]
+
+
+def numbered(execution_id: str, attempt: int, events: Iterable[ChildEvent], *, after: int) -> list[Entry]:
+    """Gives ids from `after` + 1 on. The caller holds the execution's row and moves its counter."""
+    return [
+        (
+            Event(
+                id=event_id,
+                execution_id=execution_id,
+                attempt=attempt,
+                ts=event.ts,
+                type=event.type,
+                task=event.task,
+                agent=event.agent,
+                span_id=event.span_id,
+                parent_span_id=event.parent_span_id,
+                data=event.data,
+            ),
+            event.seq if isinstance(event, NumberedEvent) else None,
+        )
+        for event_id, event in enumerate(events, start=after + 1)
     ]
-    rows: list[JsonObject] = [
-        {**entry.model_dump(), "seq": event.seq if isinstance(event, NumberedEvent) else None}
-        for entry, event in zip(logged, events, strict=True)
-    ]
-    await session.execute(insert(ExecutionEvent), rows)
-    return logged
+
+
+async def store(session: AsyncSession, entries: Sequence[Entry]) -> None:
+    """Write numbered events of any executions in one statement."""
+    rows = [{**event.__dict__, "seq": seq} for event, seq in entries]
+    await session.execute(insert(ExecutionEvent.__table__), rows)
 
 
 async def read(session: AsyncSession, execution_id: str, *, after: int, limit: int) -> list[Event]:

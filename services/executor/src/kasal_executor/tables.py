@@ -1,18 +1,28 @@
 """Tables of the executor. Control plane and workers share them; tenants reach them through `owned()` alone."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from kasal_contracts.executions import Priority, Status
 from kasal_contracts.ids import new_id
 from kasal_db import Base, Json, Owned, db_now
-from sqlalchemy import ForeignKey, Index, MetaData, String, Text, text
+from sqlalchemy import Enum, ForeignKey, Index, MetaData, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
+
+
+WAITS_FOR_A_WORKER = text("status in ('queued', 'retrying')")
+IS_RUNNING = text("status = 'running'")
 
 
 class ExecutorTable(Base):
     __abstract__ = True
     metadata = MetaData()
+
+
+def _words(kind: type[StrEnum], length: int) -> Enum:
+    """Text in the database, so that a new word needs no migration."""
+    return Enum(kind, native_enum=False, length=length, values_callable=list)
 
 
 class Execution(Owned, ExecutorTable):
@@ -28,8 +38,8 @@ class Execution(Owned, ExecutorTable):
     crew_id: Mapped[str | None] = mapped_column(String(64), index=True)
     version: Mapped[int | None]
     name: Mapped[str] = mapped_column(String(200))
-    status: Mapped[Status] = mapped_column(String(16), default=Status.QUEUED)
-    priority: Mapped[Priority] = mapped_column(String(8), default=Priority.NORMAL)
+    status: Mapped[Status] = mapped_column(_words(Status, 16), default=Status.QUEUED)
+    priority: Mapped[Priority] = mapped_column(_words(Priority, 8), default=Priority.NORMAL)
     attempt: Mapped[int] = mapped_column(default=1)
     inputs: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     limits: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
@@ -58,8 +68,8 @@ class Execution(Owned, ExecutorTable):
     last_seq: Mapped[int] = mapped_column(default=0)
 
     __table_args__ = (
-        Index("ix_execution_due", "available_at", postgresql_where=text("status in ('queued', 'retrying')")),
-        Index("ix_execution_leased", "lease_until", postgresql_where=text("status = 'running'")),
+        Index("ix_execution_due", "available_at", postgresql_where=WAITS_FOR_A_WORKER, sqlite_where=WAITS_FOR_A_WORKER),
+        Index("ix_execution_leased", "lease_until", postgresql_where=IS_RUNNING, sqlite_where=IS_RUNNING),
         Index("ix_execution_group_newest", "group_id", "execution_id"),
     )
 
@@ -98,7 +108,7 @@ class EarlyEvents(ExecutorTable):
 
 
 class Span(Owned, ExecutorTable):
-    """One operation in the trace of an execution. `duration` is in milliseconds."""
+    """One operation in the trace of an execution. `id` is `<execution_id>-<span_id>`, `duration` is in milliseconds."""
 
     __tablename__ = "execution_trace"
 
@@ -116,7 +126,7 @@ class Span(Owned, ExecutorTable):
 
 
 class LogLine(Owned, ExecutorTable):
-    """What an execution had to say, for people."""
+    """What an execution had to say, for people. `id` is `<execution_id>-<ten digits of the event's id>`."""
 
     __tablename__ = "execution_logs"
 
@@ -139,7 +149,7 @@ class IdempotencyKey(Owned, ExecutorTable):
 
 
 class Worker(ExecutorTable):
-    """A live worker, by its heartbeat. `free_slots` is what the dispatcher may count on."""
+    """A worker, by its heartbeat. `running` is what it says; the dispatcher counts its claims itself."""
 
     __tablename__ = "workers"
 

@@ -1,0 +1,116 @@
+"""What became of an attempt: from the child's last words, or from the way in which it died without any."""
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from kasal_contracts.crew import CrewDocument
+from kasal_contracts.events import ChildEvent, EventType
+from kasal_contracts.executions import (
+    ChildOutcome,
+    ErrorCode,
+    ExecutionError,
+    Limits,
+    ResourceUsage,
+    Result,
+    Status,
+    TaskResult,
+)
+from kasal_contracts.messages import AttemptOutcome
+
+from .holdings import StopReason
+from .sizes import fitted_result
+
+_STATUS_OF_CODE: Mapping[str, Status] = MappingProxyType(
+    {ErrorCode.CANCELLED: Status.CANCELLED, ErrorCode.TIMEOUT: Status.TIMED_OUT}
+)
+_PROGRESS = MappingProxyType(
+    {
+        EventType.TASK_STARTED: "pending",
+        EventType.TASK_COMPLETED: "completed",
+        EventType.TASK_FAILED: "failed",
+        EventType.TASK_SKIPPED: "skipped",
+    }
+)
+
+
+class Progress:
+    """What the tasks came to, as far as events tell: the partial result of a child that cannot say it any more."""
+
+    def __init__(self, crew: CrewDocument) -> None:
+        self._tasks = {task.key: TaskResult(key=task.key, agent=task.agent) for task in crew.tasks}
+        self._text: str | None = None
+
+    def note(self, event: ChildEvent) -> None:
+        status = _PROGRESS.get(event.type)
+        known = self._tasks.get(event.task or "")
+        if status is None or known is None:
+            return
+        changes: dict[str, object] = {"status": status, "agent": event.agent or known.agent}
+        if event.type == EventType.TASK_STARTED:
+            changes["started_at"] = event.ts
+        else:
+            output = event.data.get("output")
+            changes |= {"ended_at": event.ts, "output": output if isinstance(output, str) else None}
+            self._text = output if isinstance(output, str) and output else self._text
+        self._tasks[known.key] = known.model_copy(update=changes)
+
+    def result(self) -> Result:
+        return Result(text=self._text, tasks=list(self._tasks.values()))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended: what it said last, and its exit status as `waitpid` gives it, negative for a signal."""
+
+    said: ChildOutcome | None
+    exit_status: int | None
+    reason: StopReason | None
+
+
+def outcome_of(
+    ending: Ending, progress: Progress, limits: Limits, *, last_seq: int, resources: ResourceUsage
+) -> AttemptOutcome:
+    """A child that finished before it noticed that it should stop has succeeded all the same."""
+    error = None if _succeeded(ending) else _error(ending, limits)
+    status = Status.SUCCEEDED if error is None else _STATUS_OF_CODE.get(error.code, Status.FAILED)
+    said = ending.said.result if ending.said is not None else None
+    result, was_cut = fitted_result(said or progress.result())
+    del was_cut
+    return AttemptOutcome(
+        status=status, last_seq=last_seq, child=ChildOutcome(result=result, error=error), resources=resources
+    )
+
+
+def _succeeded(ending: Ending) -> bool:
+    return ending.said is not None and ending.said.error is None
+
+
+def _error(ending: Ending, limits: Limits) -> ExecutionError:
+    match ending.reason:
+        case StopReason.CANCEL:
+            return ExecutionError(code=ErrorCode.CANCELLED, message="The execution was cancelled.")
+        case StopReason.TIMEOUT:
+            message = f"The execution took longer than its limit of {limits.timeout_s:g} s."
+            return ExecutionError(code=ErrorCode.TIMEOUT, message=message)
+    if ending.said is not None and ending.said.error is not None:
+        return ending.said.error
+    return ExecutionError(code=ErrorCode.CHILD_CRASHED, message=_last_seen(ending.exit_status))
+
+
+def _last_seen(exit_status: int | None) -> str:
+    if exit_status is None:
+        return "The process of the execution vanished before the crew had finished."
+    if exit_status >= 0:
+        return f"The process of the execution ended with status {exit_status} before the crew had finished."
+    name = _signal_name(-exit_status)
+    hint = " The machine may have run out of memory." if name == "SIGKILL" else ""
+    return f"The process of the execution was killed by {name} before the crew had finished.{hint}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
