@@ -8,6 +8,7 @@ MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproj
 LOCK := requirements/all.lock
 STAMP := $(VENV)/.ready
 # uv is used where it is on the machine; otherwise it comes through pip into a folder of its own.
+SOURCES := $(wildcard libs/*/src services/*/src cli/src) checks
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 export UV_LINK_MODE ?= copy
 
@@ -30,6 +31,27 @@ setup: $(STAMP) ## Make .venv from the lock
 
 run: setup ## Start Kasal on this machine: every service, SQLite, no account
 	$(BIN)/kasal dev
+
+check: setup ## Format, lint, types, layers, sizes and the fast tests: under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python checks/structure.py
+	$(BIN)/pytest libs services cli -m "not real and not long"
+
+format: setup ## Format and mend what can be mended
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+test: setup ## Every test but the long ones, on real PostgreSQL and RabbitMQ
+	$(BIN)/pytest -m "not long"
+
+test-long: setup ## The long tests
+	$(BIN)/pytest -m long
+
+bench: setup ## Measure, as ratios against the plain alternative
+	$(BIN)/python -m benchmarks
 
 lock: $(UV) ## Resolve the dependencies anew and write requirements/*.lock
 	$(UV) lock --upgrade

@@ -45,8 +45,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._pipes: set[asyncio.Task[None]] = set()
-        self._thawed = asyncio.Event()
-        self._thawed.set()
+        self._frozen: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -66,8 +65,8 @@ class Proxy:
             await asyncio.wait(self._pipes)
 
     def freeze(self) -> None:
-        """Keep the connections, and say nothing."""
-        self._thawed.clear()
+        """Keep the connections there are, and pass nothing on; connections to come are passed on."""
+        self._frozen |= self._pipes
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection(self._broker.host, self._broker.port or 5672)
@@ -79,9 +78,9 @@ class Proxy:
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(65536):
-                await self._thawed.wait()
-                sink.write(data)
-                await sink.drain()
+                if asyncio.current_task() not in self._frozen:
+                    sink.write(data)
+                    await sink.drain()
         except ConnectionError:
             pass
         finally:

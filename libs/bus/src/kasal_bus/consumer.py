@@ -87,10 +87,11 @@ class Consumer:
                 log.warning("handler_abandoned", queue=self._queue, waited_s=CLOSE_LIMIT.total_seconds())
             finally:
                 task.cancel()
-                await asyncio.wait([task])
+                await asyncio.wait([task], timeout=CLOSE_LIMIT.total_seconds())
 
     async def _run(self) -> None:
         while not self._closing:
+            self._in_hand = ()
             prefetch = 1 if self._one_by_one else self._batch
             try:
                 await self._gate.opened()

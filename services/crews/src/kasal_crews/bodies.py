@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -11,6 +12,7 @@ from kasal_contracts.wire import Strict
 from pydantic import BaseModel, JsonValue, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 MAX_PROBLEMS = 100
 MAX_DEPTH = 60
 READ_ONLY = frozenset({"id", "group_id", "created_by", "created_at", "updated_at"})
@@ -76,7 +78,7 @@ def _unstorable_leaf(item: object) -> str | None:
 
 def is_text(value: str) -> bool:
     """Whether a database keeps it: PostgreSQL knows neither NUL nor lone surrogates."""
-    return "\x00" not in value and not any("\ud800" <= each <= "\udfff" for each in value)
+    return NOT_TEXT.search(value) is None
 
 
 def _reworded(model: type[Writable], error: ValidationError) -> ValidationError:

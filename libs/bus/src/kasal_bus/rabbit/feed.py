@@ -99,7 +99,8 @@ class RabbitFeed:
                     self._queue = queue
                     for key in self._keys:
                         await self._bind(channel, key)
-                self._mailbox.missed()
+                if self._keys:
+                    self._mailbox.missed()
                 self._listening.set()
                 try:
                     yield intake

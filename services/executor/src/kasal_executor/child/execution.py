@@ -110,7 +110,9 @@ class Execution:
         if task.condition is None or self._condition_holds(task, task.condition):
             return True
         self._ledger.end(task.key, "skipped")
-        self._reporter.emit(EventType.TASK_SKIPPED, current.get().child("task", task=task.key), condition=task.condition)
+        self._reporter.emit(
+            EventType.TASK_SKIPPED, current.get().child("task", task=task.key), condition=task.condition
+        )
         return False
 
     def _condition_holds(self, task: TaskSpec, condition: str) -> bool:

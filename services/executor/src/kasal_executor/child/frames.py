@@ -11,16 +11,21 @@ from kasal_contracts.wire import Frozen
 FRAME_LIMIT = 16 * 2**20
 
 
+class Footprint(Frozen):
+    """What a process has used so far: memory of its own and its largest resident size in MiB, CPU in seconds."""
+
+    private_mib: float
+    peak_mib: float
+    cpu_s: float
+
+
 class ChildFrame(Frozen):
-    """Written by a child; one field is set.
+    """Written by a child; one field is set. `ready` is before the job, `spent` after it."""
 
-    `ready` is the private memory in MiB before the job, `spent` the most that the job added to it.
-    """
-
-    ready: float | None = None
+    ready: Footprint | None = None
     event: ChildEvent | None = None
     outcome: ChildOutcome | None = None
-    spent: float | None = None
+    spent: Footprint | None = None
 
 
 class WorkerFrame(Frozen):
@@ -28,6 +33,37 @@ class WorkerFrame(Frozen):
 
     job: ChildJob | None = None
     cancel: bool = False
+
+
+class Wanted(Frozen):
+    """The worker wants a child; `ticket` comes back with it."""
+
+    ticket: int
+
+
+class Spawned(Frozen):
+    """Comes with two descriptors: the worker's end of the child's channel, and the child's output."""
+
+    ticket: int
+    pid: int
+    directory: str
+
+
+class Exited(Frozen):
+    """`status` is what `wait` reported. The child's process group is gone too."""
+
+    pid: int
+    status: int
+    peak_mib: float
+    cpu_s: float
+
+
+class ZygoteReport(Frozen):
+    """One datagram from the zygote; one field is set."""
+
+    ready: bool = False
+    spawned: Spawned | None = None
+    exited: Exited | None = None
 
 
 def line(frame: ChildFrame | WorkerFrame) -> bytes:

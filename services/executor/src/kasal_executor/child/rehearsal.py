@@ -1,12 +1,24 @@
 """A made-up execution, played to load and compile all that a real one would."""
 
+import gc
 import json
+from importlib import import_module
+from typing import Any
 
 import httpx
+from anthropic import Anthropic
+from crewai import Agent, Task
+from crewai.llms.base_llm import BaseLLM
+from google import genai
 from kasal_contracts.crew import AgentSpec, CrewDocument, TaskSpec
 from kasal_contracts.executions import ChildJob, ResolvedTool, Snapshot
 from kasal_contracts.models import Provider, ResolvedModel
+from kasal_tools import discover
 
+from openai import OpenAI
+
+from .engine.bus import observed
+from .engine.crews import ExecutionCrew
 from .execution import Execution
 from .frames import ChildFrame, line
 from .stop import Stop
@@ -15,9 +27,18 @@ ALIAS = "rehearsal"
 
 TOOL_CALL = {
     "tool_calls": [
-        {"index": 0, "id": "call", "type": "function", "function": {"name": "calculator", "arguments": '{"expression":"1"}'}}
+        {
+            "index": 0,
+            "id": "call",
+            "type": "function",
+            "function": {"name": "calculator", "arguments": '{"expression":"1"}'},
+        }
     ]
 }
+
+
+# Loaded by CrewAI only when a first crew runs.
+LATE_MODULES = ("crewai.llms.cache", "crewai.hooks.contexts", "crewai.skills.tool", "crewai.lite_agent")
 
 
 class Nowhere:
@@ -25,6 +46,35 @@ class Nowhere:
 
     def send(self, frame: ChildFrame) -> None:
         line(frame)
+
+
+class SilentModel(BaseLLM):  # type: ignore[misc]
+    """Answers without an event: a model's events would start the bus's threads, which no fork survives."""
+
+    def call(self, *_: Any, **__: Any) -> str:
+        return "To be."
+
+
+def warm_up() -> None:
+    """Load everything without starting a thread, then put it where the garbage collector does not touch it.
+
+    Untouched memory stays shared with every child.
+    """
+    for module in LATE_MODULES:
+        import_module(module)
+    http = httpx.Client(transport=httpx.MockTransport(_answer))
+    openai = OpenAI(api_key=ALIAS, base_url="http://nowhere", http_client=http)
+    for _ in openai.chat.completions.create(model=ALIAS, messages=[{"role": "user", "content": ""}], stream=True):
+        pass
+    _ = Anthropic(api_key=ALIAS, http_client=http).messages, genai.Client(api_key=ALIAS).models
+    _ = openai.beta.chat.completions
+    agent = Agent(role="Actor", goal="Play", backstory="", llm=SilentModel(model=ALIAS))
+    task = Task(name="scene", description="Play", expected_output="A line", agent=agent)
+    with observed(lambda _, __: None):
+        ExecutionCrew(agents=[agent], tasks=[task]).kickoff()
+    discover()
+    gc.collect()
+    gc.freeze()
 
 
 def rehearse() -> None:

@@ -29,7 +29,7 @@ def keep_only(channel: int, output: int) -> None:
     high_channel, high_output = os.dup(channel), os.dup(output)
     os.dup2(high_output, STDOUT)
     os.dup2(high_output, STDERR)
-    os.dup2(high_channel, CHANNEL)
+    os.dup2(high_channel, CHANNEL, inheritable=False)
     os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 

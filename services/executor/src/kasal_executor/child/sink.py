@@ -279,9 +279,9 @@ def _answer(response: Any) -> dict[str, JsonValue]:
     """`text`, and `tool_calls` where the model wants tools."""
     if isinstance(response, str):
         return {"text": response}
-    calls: list[JsonValue] = [_tool_call(each) for each in response if isinstance(each, dict)] if isinstance(
-        response, list
-    ) else []
+    calls: list[JsonValue] = (
+        [_tool_call(each) for each in response if isinstance(each, dict)] if isinstance(response, list) else []
+    )
     return {"text": "", "tool_calls": calls} if calls else {"text": json.dumps(response, default=str)}
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import signal
 import socket
 import threading
@@ -13,7 +14,7 @@ from kasal_contracts.executions import ChildJob
 
 from . import rehearsal
 from .execution import Execution
-from .frames import Channel, ChildFrame, WorkerFrame
+from .frames import Channel, ChildFrame, Footprint, WorkerFrame
 from .logs import logged_to
 from .sandbox import CHANNEL, confine, die_with, environment_in, keep_only, private_memory_mib
 from .stop import Stop
@@ -30,14 +31,20 @@ def serve(zygote: int, channel: int, output: int, directory: Path, *, rehearse: 
         rehearsal.rehearse()
         gc.collect()
         gc.freeze()
-    before = private_memory_mib()
     connection = Channel(socket.socket(fileno=CHANNEL))
-    connection.send(ChildFrame(ready=before))
+    connection.send(ChildFrame(ready=footprint()))
     frames = connection.received()
     first = next(frames, WorkerFrame())
     if first.job is not None:
         _run(first.job, connection, frames)
-        connection.send(ChildFrame(spent=max(private_memory_mib() - before, 0)))
+        connection.send(ChildFrame(spent=footprint()))
+
+
+def footprint() -> Footprint:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return Footprint(
+        private_mib=private_memory_mib(), peak_mib=usage.ru_maxrss / 1024, cpu_s=usage.ru_utime + usage.ru_stime
+    )
 
 
 def _run(job: ChildJob, connection: Channel, frames: Iterator[WorkerFrame]) -> None:

@@ -76,8 +76,7 @@ def outcome_of(
     error = None if _succeeded(ending) else _error(ending, limits)
     status = Status.SUCCEEDED if error is None else _STATUS_OF_CODE.get(error.code, Status.FAILED)
     said = ending.said.result if ending.said is not None else None
-    result, was_cut = fitted_result(said or progress.result())
-    del was_cut
+    result = fitted_result(said or progress.result())
     return AttemptOutcome(
         status=status, last_seq=last_seq, child=ChildOutcome(result=result, error=error), resources=resources
     )

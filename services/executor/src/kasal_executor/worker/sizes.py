@@ -40,10 +40,10 @@ def fitted(event: NumberedEvent) -> tuple[NumberedEvent, int]:
     return small, size_of(small)
 
 
-def fitted_result(result: Result) -> tuple[Result, bool]:
-    """The result, and whether its texts had to be cut for it to travel."""
+def fitted_result(result: Result) -> Result:
+    """The result, its texts cut as far as that is needed for it to travel."""
     if size_of(result) <= MAX_RESULT_BYTES:
-        return result, False
+        return result
 
     # Half a JSON value is no JSON value.
     value = result.json_ if len(json.dumps(result.json_)) <= MAX_RESULT_BYTES // 4 else None
@@ -60,7 +60,7 @@ def fitted_result(result: Result) -> tuple[Result, bool]:
             }
         )
 
-    return _largest_that_fits(with_texts_of, MAX_RESULT_BYTES) or with_texts_of(0), True
+    return _largest_that_fits(with_texts_of, MAX_RESULT_BYTES) or with_texts_of(0)
 
 
 def cut(text: str, length: int) -> str:

@@ -1,0 +1,40 @@
+"""The crew document as the API takes and gives it."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from kasal_contracts.crew import AgentSpec, CrewConfiguration, CrewDocument, TaskSpec
+from kasal_contracts.wire import Timestamp
+from pydantic import BaseModel, Field, JsonValue
+
+from .bodies import READ_ONLY, Writable
+
+Channel = Literal["rest", "openai", "mcp"]
+
+
+class CrewIn(Writable, CrewDocument):
+    """A crew to save. `published` is not part of the definition: changing it makes no version."""
+
+    read_only: ClassVar[frozenset[str]] = READ_ONLY | {"version"}
+    parts: ClassVar[Mapping[str, type[BaseModel]]] = {
+        "agents": AgentSpec,
+        "tasks": TaskSpec,
+        "configuration": CrewConfiguration,
+    }
+
+    published: list[Channel] = Field(default=[], max_length=3)
+
+    def definition(self) -> dict[str, JsonValue]:
+        """The document as it is kept."""
+        content: dict[str, JsonValue] = self.model_dump(mode="json", exclude={"published"})
+        return content
+
+
+class CrewOut(CrewDocument):
+    id: str
+    group_id: str
+    created_by: str
+    created_at: Timestamp
+    updated_at: Timestamp
+    version: int = Field(description="The number of the newest version of the definition.")
+    published: list[Channel]
