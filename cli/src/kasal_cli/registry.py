@@ -1,6 +1,7 @@
 """Which services there are, and how one is found by its name."""
 
 from importlib import import_module
+from importlib.util import find_spec
 
 from kasal_runtime.service import Service
 
@@ -13,13 +14,14 @@ class NotInstalledError(Exception):
         super().__init__(f"the {name} service is not installed here; add the package kasal-{name}")
 
 
+def is_installed(name: str) -> bool:
+    return find_spec(f"kasal_{name}") is not None
+
+
 def find_service(name: str) -> Service:
     """Raises NotInstalledError where an image holds other services only."""
-    try:
-        module = import_module(f"kasal_{name}.service")
-    except ModuleNotFoundError as error:
-        if error.name != f"kasal_{name}":
-            raise
-        raise NotInstalledError(name) from error
+    if not is_installed(name):
+        raise NotInstalledError(name)
+    module = import_module(f"kasal_{name}.service")
     service: Service = module.SERVICE
     return service

@@ -1,7 +1,7 @@
 """What handlers do in tests: write down what they got, fail, wait."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 from kasal_bus.bus import Batch
@@ -42,9 +42,18 @@ class Recorder:
         """The messages, once there are `count` of them."""
         async with asyncio.timeout(SOON.total_seconds()):
             while len(self.messages) < count:
-                self._news.clear()
-                await self._news.wait()
+                await self._next_call()
         return self.messages
+
+    async def until_all(self, messages: Collection[Message]) -> None:
+        """Waits for each of `messages`; there may be others, and some more than once."""
+        async with asyncio.timeout(SOON.total_seconds()):
+            while any(message not in self.messages for message in messages):
+                await self._next_call()
+
+    async def _next_call(self) -> None:
+        self._news.clear()
+        await self._news.wait()
 
 
 class Stuck:

@@ -5,11 +5,13 @@ reach the live topic only after they are logged and their ids have no gaps, so a
 that something was missed, and the log has it.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from urllib.parse import quote
 
 import structlog
@@ -23,8 +25,11 @@ from kasal_runtime.peers import Peer
 from kasal_runtime.tokens import TokenVerifier
 from pydantic import BaseModel
 
+from .door import Admission
+from .watches import Watches
+
 PAGE = 200
-TICK = timedelta(seconds=1)
+RECHECK = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
 
@@ -134,28 +139,46 @@ class Viewing:
     async def batches(self) -> AsyncGenerator[list[Event]]:
         """Events as they come, and an empty list after each silence of `heartbeat`.
 
-        Raises KasalError when the token is no longer good; a log that cannot be read now is read a moment later.
+        Raises KasalError when the token is no longer good. A log that cannot be read now is read a moment later.
         """
-        heard = time.monotonic()
+        quiet_until = time.monotonic() + self.heartbeat.total_seconds()
         while not self.follower.ended:
             await self.verifier.verify(self.token)
-            events = await self._next()
-            silent = time.monotonic() - heard >= self.heartbeat.total_seconds()
-            if silent:
+            left = timedelta(seconds=max(quiet_until - time.monotonic(), 0))
+            events = await self._next(min(left, RECHECK))
+            now = time.monotonic()
+            if not events and now < quiet_until:
+                continue
+            if not events:
                 self.follower.doubt()
-            if events or silent:
-                heard = time.monotonic()
-                yield events
+            quiet_until = now + self.heartbeat.total_seconds()
+            yield events
 
-    async def _next(self) -> list[Event]:
+    async def _next(self, limit: timedelta) -> list[Event]:
         try:
-            return await self.follower.next(min(TICK, self.heartbeat))
+            return await self.follower.next(limit)
         except KasalError as error:
-            if error.status < 500:
+            if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             log.warning("event_log_unreadable", detail=error.detail)
-            await self.follower.wait(TICK)
+            await asyncio.sleep(RECHECK.total_seconds())
             return []
 
 
-View = Callable[[str, str, int], AbstractAsyncContextManager[Follower]]
+@dataclass(frozen=True)
+class Viewings:
+    """Opens viewings, for SSE and for WebSockets alike."""
+
+    watches: Watches
+    executor: Peer
+    verifier: TokenVerifier
+    heartbeat: timedelta
+
+    @asynccontextmanager
+    async def open(self, execution_id: str, admission: Admission, last: int) -> AsyncGenerator[Viewing | None]:
+        """`None` when the execution ended at `last` or before. Raises KasalError when the caller may not see it."""
+        async with self.watches.watch(execution_id) as mailbox:
+            event_log = EventLog(self.executor, execution_id, admission.token)
+            follower = Follower(event_log, mailbox, last)
+            more = await follower.has_more()
+            yield Viewing(follower, self.verifier, admission.token, self.heartbeat) if more else None

@@ -20,7 +20,7 @@ class GatewaySettings(CommonSettings):
         description="How long a token for another group is used again before auth is asked anew.",
     )
     stream_heartbeat: timedelta = Field(
-        default=timedelta(seconds=15),
+        default=timedelta(seconds=12),
         gt=timedelta(0),
         le=timedelta(seconds=15),
         description="Silence on a stream after which a comment is sent and the log is read again.",

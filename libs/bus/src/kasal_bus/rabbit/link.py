@@ -57,6 +57,16 @@ async def opened_channel(connection: AbstractConnection) -> AsyncGenerator[aiorm
 
 
 async def _close(closable: AbstractConnection | aiormq.abc.AbstractChannel) -> None:
+    """Sees it through even when cancelled: a channel that is left open keeps its consumer and its deliveries."""
+    closing = asyncio.create_task(_closed_in_time(closable))
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait([closing])
+        raise
+
+
+async def _closed_in_time(closable: AbstractConnection | aiormq.abc.AbstractChannel) -> None:
     with suppress(BusUnavailableError), broker_errors():
         async with asyncio.timeout(CLOSE_LIMIT.total_seconds()):
             await closable.close()

@@ -7,8 +7,8 @@ from kasal_contracts.crew import CrewDocument
 from kasal_contracts.errors import InvalidError
 from pydantic import JsonValue, ValidationError
 
-from ..bodies import MAX_PROBLEMS
-from ..documents import CrewIn
+from kasal_crews.bodies import MAX_PROBLEMS
+from kasal_crews.documents import CrewIn
 from . import expressions, order, placeholders, references
 from .findings import Finding
 from .references import Surroundings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kasal_contracts.crew import CrewProblem, Severity
 from kasal_contracts.problems import FieldError
 
-from ..bodies import Loc
+from kasal_crews.bodies import Loc
 
 SHOWN = 80
 

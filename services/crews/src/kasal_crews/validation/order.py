@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from kasal_contracts.crew import CrewDocument, Process
 
-from ..bodies import near
+from kasal_crews.bodies import near
 from .findings import Finding, shown, warning
 
 EMPTY = "a crew needs at least one agent and one task before it can run"

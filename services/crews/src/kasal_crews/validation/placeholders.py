@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from kasal_contracts.crew import CrewDocument
 
-from ..bodies import Loc, near
+from kasal_crews.bodies import Loc, near
 from .findings import Finding, warning
 
 # What CrewAI replaces (`crewai.utilities.string_utils`); other braces stay as they are.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kasal_contracts.crew import CrewDocument, Process
 
-from ..bodies import Loc, near
+from kasal_crews.bodies import Loc, near
 from .findings import Finding, listed, shown, warning
 
 
@@ -62,7 +62,8 @@ def task_agents(document: CrewDocument) -> Iterator[Finding]:
     for index, task in enumerate(document.tasks):
         loc = ("tasks", index, "agent")
         if task.agent is None and document.process is Process.SEQUENTIAL:
-            yield Finding(loc, f"the sequential process needs an agent for each task; choose one of: {listed(keys)}")
+            choice = f"; choose one of: {listed(keys)}" if keys else ""
+            yield Finding(loc, f"the sequential process needs an agent for each task{choice}")
         elif task.agent is not None and task.agent not in keys:
             yield Finding(loc, f"there is no agent {shown(task.agent)} in this crew{near(task.agent, keys)}")
 

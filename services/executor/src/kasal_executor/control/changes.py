@@ -11,6 +11,7 @@ from kasal_contracts.wire import JsonObject
 from ..event_log import Entry, numbered
 from ..states import EVENT_OF, check_transition
 from ..tables import Execution
+from .texts import storable_json
 
 MAX_LOST_LEASES = 10
 
@@ -52,12 +53,12 @@ class Change:
         now = datetime.now(UTC)
         self._move(status)
         self.row.ended_at = now
-        self.row.error = error.model_dump() if error else None
-        self.row.result = result.model_dump(mode="json") if result else None
+        self.row.error = storable_json(error) if error else None
+        self.row.result = storable_json(result) if result else None
         self.row.resource_usage = resources.model_dump() if resources else {}
         data: JsonObject = {"usage": Usage.model_validate(self.row.usage).model_dump()}
         if error:
-            data["error"] = error.model_dump()
+            data["error"] = self.row.error
         self.log([ChildEvent(ts=now, type=EVENT_OF[status], data=data)])
 
     def cancel(self) -> None:

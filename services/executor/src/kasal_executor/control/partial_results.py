@@ -46,11 +46,9 @@ def _result(snapshot: Snapshot, events: Collection[ExecutionEvent]) -> Result:
 def _news(event: ExecutionEvent) -> Mapping[str, object]:
     match event.type:
         case EventType.TASK_STARTED:
-            return {"status": "pending", "agent": event.agent, "started_at": event.ts, "ended_at": None}
+            return {"status": "pending", "agent": event.data.get("agent"), "started_at": event.ts, "ended_at": None}
         case EventType.TASK_COMPLETED:
-            output = event.data.get("output")
-            done = output if isinstance(output, str) else None
-            return {"status": "completed", "output": done, "ended_at": event.ts}
+            return {"status": "completed", "output": event.data.get("output"), "ended_at": event.ts}
         case EventType.TASK_FAILED:
             return {"status": "failed", "ended_at": event.ts}
         case _:

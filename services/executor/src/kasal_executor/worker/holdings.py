@@ -12,6 +12,7 @@ Kill = Callable[[], None]
 class StopReason(StrEnum):
     CANCEL = "cancel"
     TIMEOUT = "timeout"
+    MEMORY = "memory"
     DRAIN = "drain"
     LEASE_LOST = "lease_lost"
 

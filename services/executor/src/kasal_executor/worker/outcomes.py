@@ -19,6 +19,7 @@ from kasal_contracts.executions import (
 )
 from kasal_contracts.messages import AttemptOutcome
 
+from .child_process import ChildExit
 from .holdings import StopReason
 from .sizes import fitted_result
 
@@ -62,10 +63,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child ended: what it said last, and its exit status as `waitpid` gives it, negative for a signal."""
+    """How a child ended: what it said last, how its process ended, and why we stopped it where we did."""
 
     said: ChildOutcome | None
-    exit_status: int | None
+    exit: ChildExit
     reason: StopReason | None
 
 
@@ -93,23 +94,16 @@ def _error(ending: Ending, limits: Limits) -> ExecutionError:
         case StopReason.TIMEOUT:
             message = f"The execution took longer than its limit of {limits.timeout_s:g} s."
             return ExecutionError(code=ErrorCode.TIMEOUT, message=message)
+        case StopReason.MEMORY:
+            message = f"The execution used more than its limit of {limits.memory_mb} MB of memory."
+            return ExecutionError(code=ErrorCode.MEMORY_LIMIT, message=message)
     if ending.said is not None and ending.said.error is not None:
         return ending.said.error
-    return ExecutionError(code=ErrorCode.CHILD_CRASHED, message=_last_seen(ending.exit_status))
+    return ExecutionError(code=ErrorCode.CHILD_CRASHED, message=_last_seen(ending.exit))
 
 
-def _last_seen(exit_status: int | None) -> str:
-    if exit_status is None:
-        return "The process of the execution vanished before the crew had finished."
-    if exit_status >= 0:
-        return f"The process of the execution ended with status {exit_status} before the crew had finished."
-    name = _signal_name(-exit_status)
-    hint = " The machine may have run out of memory." if name == "SIGKILL" else ""
-    return f"The process of the execution was killed by {name} before the crew had finished.{hint}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def _last_seen(exit_: ChildExit) -> str:
+    if exit_.signal is None:
+        return f"The process of the execution ended with status {exit_.code} before the crew had finished."
+    hint = " The machine may have run out of memory." if exit_.signal is signal.SIGKILL else ""
+    return f"The process of the execution was killed by {exit_.signal.name} before the crew had finished.{hint}"

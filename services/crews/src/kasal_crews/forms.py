@@ -1,0 +1,71 @@
+"""The writable form of a model."""
+
+import json
+import re
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
+
+from kasal_contracts.crew import Name
+from kasal_contracts.models import Price, Provider
+from kasal_contracts.wire import JsonObject
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
+
+from .bodies import READ_ONLY, Writable
+
+LOCAL_URL = re.compile(r"local://[a-z0-9-]{1,64}")
+MAX_EXTRA_CHARACTERS = 20_000
+
+
+def _callable_url(url: str) -> str:
+    if LOCAL_URL.fullmatch(url):
+        return url
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError("base_url must be an absolute http or https URL, as in https://models.example.com/v1")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("base_url holds no user, password, query or fragment; name a key in api_key_name instead")
+    return url.rstrip("/")
+
+
+def _short_enough(extra: JsonObject) -> JsonObject:
+    if len(json.dumps(extra)) > MAX_EXTRA_CHARACTERS:
+        raise ValueError(f"extra may hold at most {MAX_EXTRA_CHARACTERS} characters")
+    return extra
+
+
+BaseUrl = Annotated[str, StringConstraints(max_length=2000, strip_whitespace=True), AfterValidator(_callable_url)]
+KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,199}$")]
+ModelTitle = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
+
+
+class ModelForm(Writable):
+    """Only `name`, `provider` and `model` are required. `api_key_name` need not exist yet."""
+
+    read_only: ClassVar[frozenset[str]] = READ_ONLY | {"available", "unavailable_reason"}
+
+    name: Name = Field(description="What crews call it; unique in the group.")
+    title: ModelTitle = Field(default="", description="What people read.")
+    provider: Provider
+    model: Name = Field(description="The provider's own name for it.")
+    base_url: BaseUrl | None = None
+    api_key_name: KeyName | None = Field(default=None, description="Null means the provider's usual key.")
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    context_window: int = Field(default=128_000, ge=256, le=100_000_000)
+    max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    extra: Annotated[JsonObject, AfterValidator(_short_enough)] = {}
+    price: Price | None = None
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _has_address(self) -> "ModelForm":
+        if self.provider is Provider.OPENAI_COMPATIBLE and self.base_url is None:
+            raise ValueError("a model of the provider openai_compatible needs a base_url")
+        return self
+
+    def columns(self) -> dict[str, JsonValue]:
+        content: dict[str, JsonValue] = self.model_dump(mode="json")
+        return content
