@@ -20,9 +20,9 @@ class RecordingHttp:
         method: str,
         url: str,
         *,
-        headers: Mapping[str, str] | None = None,  # noqa: ARG002
-        body: bytes | None = None,  # noqa: ARG002
-        timeout_s: float = 30,  # noqa: ARG002
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float = 30,
     ) -> HttpResponse:
         self.requests.append((method, url))
         return HttpResponse(200, {}, b"hello")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import JSON, TIMESTAMP, Float
+from sqlalchemy import JSON, TIMESTAMP, Float, literal
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -42,21 +42,22 @@ class db_now(FunctionElement[datetime]):  # noqa: N801
     """The database's clock now, plus `ahead`. The only clock that leases and due times are compared with."""
 
     type = UtcDateTime()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, ahead: timedelta = timedelta()) -> None:
-        super().__init__()
-        self.ahead_s = ahead.total_seconds()
+        # As an argument it becomes a bound parameter, so that compiled statements are cached.
+        super().__init__(*([literal(ahead.total_seconds(), Float())] if ahead else []))
 
 
 @compiles(db_now, "postgresql")
-def _postgresql_now(element: db_now, _compiler: SQLCompiler, **_: Any) -> str:
-    if not element.ahead_s:
+def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+    if not len(element.clauses):
         return "clock_timestamp()"
-    return f"(clock_timestamp() + interval '{element.ahead_s:.6f} seconds')"
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
 
 
 @compiles(db_now, "sqlite")
-def _sqlite_now(element: db_now, _compiler: SQLCompiler, **_: Any) -> str:
+def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     # `unixepoch('subsec')` needs SQLite 3.42; Debian 12 has 3.40. Julian days keep about 40 µs.
-    return f"((julianday('now') - 2440587.5) * 86400.0 + {element.ahead_s:.6f})"
+    ahead = compiler.process(element.clauses, **kw) if len(element.clauses) else "0.0"
+    return f"((julianday('now') - 2440587.5) * 86400.0 + {ahead})"

@@ -18,6 +18,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 POOL_SIZE = 10
 READ_ONLY = "kasal_read_only"
+PASSING = frozenset({"08", "40", "53", "57"})
+"""Classes of SQLSTATE that pass by themselves: connection lost, deadlock, no resources, the operator intervened."""
 
 
 class DatabaseUnavailableError(UnavailableError):
@@ -67,7 +69,8 @@ class Database:
         except (OperationalError, PoolTimeoutError, ConnectionError, TimeoutError) as error:
             raise DatabaseUnavailableError from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            sqlstate = str(getattr(error.orig, "sqlstate", None) or "")
+            if error.connection_invalidated or sqlstate[:2] in PASSING:
                 raise DatabaseUnavailableError from error
             raise
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -91,11 +92,12 @@ class Look(ToolPlugin[NoConfig, LookArguments]):
     Arguments: ClassVar[type[BaseModel]] = LookArguments
 
     def run(self, arguments: LookArguments, context: ToolContext[NoConfig]) -> str:  # noqa: ARG002
-        print("a tool wrote this line")  # noqa: T201
+        sys.stdout.write("a tool wrote this line\n")
+        sys.stdout.flush()
         descriptors = {}
         for descriptor in Path("/proc/self/fd").iterdir():
             try:
-                descriptors[descriptor.name] = os.readlink(descriptor)
+                descriptors[descriptor.name] = str(descriptor.readlink())
             except FileNotFoundError:  # the one that was listing
                 continue
         return json.dumps(

@@ -10,6 +10,12 @@ from .plugins import AnyTool, ToolPlugin
 
 GROUP = "kasal.tools"
 
+# What importing foreign code may raise, or looking at what was imported.
+LOADING_FAILURES = (
+    *(ImportError, SyntaxError, NameError, AttributeError, TypeError),
+    *(ValueError, LookupError, OSError, RuntimeError, AssertionError),
+)
+
 
 @dataclass(frozen=True)
 class Discovery:
@@ -35,7 +41,7 @@ def load(registered: Iterable[EntryPoint]) -> Discovery:
     for entry in sorted(registered, key=lambda each: each.name):
         try:
             tools[entry.name] = _plugin(entry)
-        except Exception as error:  # a plug-in is foreign code: whatever it raises on import stays its own problem
+        except LOADING_FAILURES as error:
             broken[entry.name] = f"{type(error).__name__}: {error}"
     return Discovery(tools, broken)
 

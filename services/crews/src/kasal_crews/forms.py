@@ -2,12 +2,12 @@
 
 import json
 import re
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 from kasal_contracts.crew import Name
 from kasal_contracts.models import Price, Provider
-from kasal_contracts.wire import JsonObject
+from kasal_contracts.wire import JsonObject, Strict
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from .bodies import READ_ONLY, Writable
@@ -42,10 +42,8 @@ KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,1
 ModelTitle = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
 
 
-class ModelForm(Writable):
+class ModelFields(Strict):
     """Only `name`, `provider` and `model` are required. `api_key_name` need not exist yet."""
-
-    read_only: ClassVar[frozenset[str]] = READ_ONLY | {"available", "unavailable_reason"}
 
     name: Name = Field(description="What crews call it; unique in the group.")
     title: ModelTitle = Field(default="", description="What people read.")
@@ -60,8 +58,14 @@ class ModelForm(Writable):
     price: Price | None = None
     enabled: bool = True
 
+
+class ModelForm(Writable, ModelFields):
+    """A model to save."""
+
+    read_only: ClassVar[frozenset[str]] = READ_ONLY | {"available", "unavailable_reason"}
+
     @model_validator(mode="after")
-    def _has_address(self) -> "ModelForm":
+    def _has_address(self) -> Self:
         if self.provider is Provider.OPENAI_COMPATIBLE and self.base_url is None:
             raise ValueError("a model of the provider openai_compatible needs a base_url")
         return self

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-TOKEN = "the-token-of-this-attempt"  # noqa: S105
+TOKEN = "the-token-of-this-attempt"
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,25 @@ def chunks(reply: Says | Calls | Hangs) -> list[dict[str, Any]]:
             return [{**base, "choices": [{"index": 0, "delta": {"content": after}, "finish_reason": None}]}]
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     said = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    return [*said, {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, {**base, "choices": [], "usage": usage}]
+    stop = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    return [*said, {**base, "choices": [stop]}, {**base, "choices": [], "usage": usage}]
 
 
 def record(text: str) -> dict[str, Any]:
     at = "2026-01-01T00:00:00Z"
     return {
-        "id": "r1", "group_id": "g", "crew_id": None, "kind": "short_term", "agent": None, "session_id": None,
-        "text": text, "entity": None, "metadata": {}, "created_by": "u", "created_at": at, "updated_at": at,
+        "id": "r1",
+        "group_id": "g",
+        "crew_id": None,
+        "kind": "short_term",
+        "agent": None,
+        "session_id": None,
+        "text": text,
+        "entity": None,
+        "metadata": {},
+        "created_by": "u",
+        "created_at": at,
+        "updated_at": at,
     }
 
 

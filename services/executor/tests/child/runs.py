@@ -90,7 +90,8 @@ class Ended:
 
     @property
     def error_message(self) -> str:
-        assert self.outcome is not None and self.outcome.error is not None
+        assert self.outcome is not None
+        assert self.outcome.error is not None
         return self.outcome.error.message
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import DeliveryError
+from aio_pika.exceptions import DeliveryError, PublishError
 from kasal_contracts.messages import Message
 
 from kasal_bus.bus import Bus, BusUnavailableError, Feed, Gate, Handler, OpenGate
@@ -26,6 +26,7 @@ from .subscription import subscribed
 log = structlog.get_logger()
 
 SEND_LIMIT = timedelta(seconds=5)
+RESEND_PAUSE = timedelta(milliseconds=50)
 PUBLISH_LIMIT = timedelta(milliseconds=500)
 CHECK_LIMIT = timedelta(seconds=2)
 
@@ -52,22 +53,27 @@ class RabbitBus:
             async with asyncio.timeout(SEND_LIMIT.total_seconds()):
                 while not await self._is_confirmed(queue, envelope):
                     log.info("send_repeated", queue=queue.name, message_id=envelope.message_id)
+                    await asyncio.sleep(RESEND_PAUSE.total_seconds())
         except TimeoutError:
             raise BusUnavailableError(f"not confirmed within {SEND_LIMIT.total_seconds():g} s") from None
 
     async def _is_confirmed(self, queue: Queue, envelope: aio_pika.Message) -> bool:
-        """False when the connection went before the broker answered."""
+        """False when the connection went before the broker answered, or the queue cannot take it now."""
         await self._sent.queue(await self._sends.connection(), queue)
         channel = await self._sends.channel()
         try:
             with broker_errors():
                 await channel.default_exchange.publish(envelope, self._sent.name(queue), mandatory=True)
         except BusUnavailableError as error:
-            if isinstance(error.__cause__, DeliveryError):
-                self._sent.forget(queue)
-                raise
-            self._sends.drop(channel)
-            return False
+            match error.__cause__:
+                case PublishError():  # it came back: the queue is gone, and the next send declares it
+                    self._sent.forget(queue)
+                    raise
+                case DeliveryError():  # a quorum queue that is electing a leader says no
+                    return False
+                case _:
+                    self._sends.drop(channel)
+                    return False
         return True
 
     def consume(

@@ -3,6 +3,8 @@
 Arguments cannot change under a name, so these are made to hold from RabbitMQ 3.10 to 4.x.
 """
 
+import asyncio
+
 import aiormq.abc
 from aio_pika.abc import AbstractConnection
 from pamqp.common import FieldTable
@@ -22,6 +24,7 @@ class Declarations:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._declared: set[str] = set()
+        self._declaring = asyncio.Lock()
 
     def name(self, of: Queue | DeadQueue | Topic) -> str:
         return f"{self._prefix}{of.name}"
@@ -37,6 +40,11 @@ class Declarations:
         """Make sure that `queue` is there, and its dead queue before it."""
         if queue.name in self._declared:
             return
+        async with self._declaring:
+            await self._declare(connection, queue)
+            self._declared.add(queue.name)
+
+    async def _declare(self, connection: AbstractConnection, queue: Queue | DeadQueue) -> None:
         dead = self.name(queue.dead if isinstance(queue, Queue) else queue)
         async with opened_channel(connection) as channel:
             with broker_errors():
@@ -44,7 +52,6 @@ class Declarations:
                 if isinstance(queue, Queue):
                     arguments = _arguments(queue.delivery_limit - 1, dead, single_active=queue.single_active)
                     await _declare(channel, self.name(queue), arguments)
-        self._declared.add(queue.name)
 
     async def topic(self, connection: AbstractConnection, topic: Topic) -> None:
         async with opened_channel(connection) as channel:

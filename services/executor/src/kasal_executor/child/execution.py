@@ -10,6 +10,8 @@ from kasal_contracts.executions import ChildJob, ChildOutcome, ErrorCode, Execut
 from kasal_contracts.models import ResolvedModel
 from pydantic import JsonValue, ValidationError
 
+from kasal_executor.pipe import attempt_span_id
+
 from .broker import Broker
 from .conditions import holds, value
 from .crew import CrewBuilder, Parts
@@ -22,7 +24,7 @@ from .pace import Pace
 from .reporter import Reporter, Sender
 from .results import Ledger
 from .sink import CrewSink, Names
-from .spans import Span, attempt_span_id, current
+from .spans import Span, current
 from .stop import ExecutionStopped, Stop
 from .tools import plugin_tool
 
@@ -45,18 +47,17 @@ class Execution:
         self._pace = Pace(stop, self._rates())
         stop.on_set(self._broker.sever)
 
-    def run(self) -> ChildOutcome:
-        """Run the crew. However it ends, the outcome holds what its tasks came to."""
+    def run(self) -> None:
+        """Run the crew to its end, or raise what ended it."""
         current.set(Span("execution", id=attempt_span_id(self._job.execution_id, self._job.attempt)))
         models = {model.alias: model for model in self._job.snapshot.models}
         sink = CrewSink(self._reporter, self._ledger, self._stop, self._names, models)
-        error = None
-        try:
-            with observed(sink):
-                CrewBuilder(self._job.snapshot, self._parts(), self._names).build().kickoff()
-        except Exception as raised:  # the child's edge: whatever ends a crew becomes an outcome that says why
-            error = self._why(raised)
-        return ChildOutcome(result=self._ledger.result(), error=error)
+        with observed(sink):
+            CrewBuilder(self._job.snapshot, self._parts(), self._names).build().kickoff()
+
+    def outcome(self, raised: Exception | None = None) -> ChildOutcome:
+        """However it ended, what its tasks came to."""
+        return ChildOutcome(result=self._ledger.result(), error=self._why(raised) if raised is not None else None)
 
     def emit(self, type_: str, /, **data: JsonValue) -> None:
         """Report something that happens inside the current span."""

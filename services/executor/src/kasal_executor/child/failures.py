@@ -3,11 +3,18 @@
 from collections.abc import Iterator, Mapping
 
 import httpx
+from anthropic import AnthropicError
 from crewai.utilities.agent_utils import is_context_length_exceeded, is_native_tool_calling_unsupported_error
+from google.genai.errors import APIError
 from kasal_contracts.executions import ErrorCode, ExecutionError
-from openai import LengthFinishReasonError
+from openai import LengthFinishReasonError, OpenAIError
 from pydantic import ValidationError
 
+# All that the clients are known to raise, also on answers that make no sense.
+CALL_FAILURES = (
+    *(OpenAIError, AnthropicError, APIError, httpx.HTTPError, OSError),
+    *(ValueError, TypeError, LookupError, AttributeError, RuntimeError),
+)
 KNOWN_CODES = frozenset(ErrorCode)
 MAX_SENTENCE = 600
 

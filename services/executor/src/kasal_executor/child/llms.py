@@ -11,9 +11,8 @@ from kasal_contracts.models import Provider, ResolvedModel
 from kasal_contracts.wire import JsonObject
 
 from .broker import Broker, model_url
-from .engine.bus import HookAborted
 from .engine.llms import SeatedAnthropic, SeatedGemini, SeatedOpenAI, answer_schema, seated
-from .failures import empty_answer, is_recoverable, model_failure
+from .failures import CALL_FAILURES, empty_answer, is_recoverable, model_failure
 from .pace import Pace
 from .sink import Names
 from .stop import Stop, stopped
@@ -58,9 +57,7 @@ class ModelSeat:
     def _answer(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
-        except HookAborted:
-            raise
-        except Exception as error:  # a provider's client: whatever it makes of a bad answer is a failed call
+        except CALL_FAILURES as error:
             self._stop.check()
             if is_recoverable(error):
                 raise

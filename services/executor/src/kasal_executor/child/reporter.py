@@ -8,7 +8,8 @@ from typing import Protocol
 from kasal_contracts.events import ChildEvent, EventType
 from pydantic import JsonValue
 
-from .frames import ChildFrame
+from kasal_executor.pipe import ChildFrame
+
 from .spans import Span
 
 CHUNK_INTERVAL_S = 0.05

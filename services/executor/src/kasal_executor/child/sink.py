@@ -78,7 +78,7 @@ class CrewSink:
 
     def _leave(self, kind: str, *, agents_failed: bool = False) -> Span | None:
         """Step out of the innermost span of `kind`, ending agents that were left open inside it."""
-        inside = [span for span in current.get().chain()]
+        inside = list(current.get().chain())
         at = next((index for index, span in enumerate(inside) if span.kind == kind), None)
         if at is None:
             return None

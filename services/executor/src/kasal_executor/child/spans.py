@@ -1,6 +1,5 @@
 """The tree of what an execution did: execution > task > agent > model call or tool, and agents inside tools."""
 
-import hashlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -9,11 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["execution", "task", "agent", "tool", "llm"]
-
-
-def attempt_span_id(execution_id: str, attempt: int) -> str:
-    """The root span of an attempt, which worker and child derive alike: 16 hex digits."""
-    return hashlib.sha256(f"{execution_id}:{attempt}".encode()).hexdigest()[:16]
 
 
 def new_span_id() -> str:

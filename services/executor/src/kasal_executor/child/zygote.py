@@ -11,20 +11,19 @@ import socket
 import sys
 import tempfile
 import time
-import traceback
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import rehearsal, spare
+from kasal_executor.pipe import Exited, Spawned, Wanted, ZygoteReport
+
+from . import main, rehearsal
 from .engine.bus import is_forkable
-from .frames import Exited, Spawned, Wanted, ZygoteReport
 from .sandbox import die_with
 
 # A new spare costs CPU that running children need, so it waits until nobody has asked for a child for a moment.
 REFILL_AFTER_S = 0.1
 DATAGRAM = 64 * 1024
-CHILD_FAILED = 70
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Zygote:
 
     def run(self) -> None:
         """Serve until the worker closes its end."""
-        self._wake_writer.setblocking(False)
-        self._wake_reader.setblocking(False)
+        self._wake_writer.settimeout(0)
+        self._wake_reader.settimeout(0)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         self._report(ZygoteReport(ready=True))
@@ -95,7 +94,7 @@ class Zygote:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _live(parent, theirs.fileno(), written, directory, rehearse=rehearse)
+            main.live(parent, theirs.fileno(), written, directory, rehearse=rehearse)
         theirs.close()
         os.close(written)
         return Parked(pid, ours.detach(), output, directory)
@@ -117,18 +116,6 @@ class Zygote:
         socket.send_fds(self._control, [report.model_dump_json(exclude_unset=True).encode()], descriptors)
 
 
-def _live(parent: int, channel: int, output: int, directory: Path, *, rehearse: bool) -> None:
-    """Never returns: a child must not go on as a second zygote."""
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        spare.serve(parent, channel, output, directory, rehearse=rehearse)
-    except BaseException:  # the child's edge: its output is the only place left that can tell what happened
-        traceback.print_exc()
-        os._exit(CHILD_FAILED)
-    os._exit(0)
-
-
 def _ended_child() -> int | None:
     try:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -148,7 +135,7 @@ def _exited(pid: int, status: int, usage: resource.struct_rusage) -> Exited:
     return Exited(pid=pid, status=status, peak_mib=usage.ru_maxrss / 1024, cpu_s=usage.ru_utime + usage.ru_stime)
 
 
-def main(arguments: list[str]) -> None:
+def run_zygote(arguments: list[str]) -> None:
     descriptor, parent, spares, root = arguments
     die_with(int(parent))
     control = socket.socket(fileno=int(descriptor))
@@ -160,4 +147,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_zygote(sys.argv[1:])

@@ -14,9 +14,8 @@ from typing import Self
 from kasal_contracts.events import ChildEvent, EventType
 from kasal_contracts.executions import ChildJob, ChildOutcome
 
-from ..child.frames import FRAME_LIMIT, ChildFrame, Exited, Footprint, WorkerFrame, line
-from ..child.sandbox import private_memory_mib
-from ..child.spans import attempt_span_id
+from kasal_executor.pipe import FRAME_LIMIT, ChildFrame, Exited, Footprint, WorkerFrame, attempt_span_id, line
+from kasal_executor.processes import private_memory_mib
 
 # Frames that may wait for the worker; when there are more the child waits.
 MAILBOX = 256

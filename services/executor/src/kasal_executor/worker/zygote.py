@@ -15,8 +15,9 @@ from pathlib import Path
 import structlog
 from kasal_contracts.executions import ChildJob
 
-from ..child.frames import Exited, Spawned, Wanted, ZygoteReport
-from ..child.sandbox import environment_in
+from kasal_executor.pipe import Exited, Spawned, Wanted, ZygoteReport
+from kasal_executor.processes import environment_in
+
 from .child_process import ChildProcess
 
 log = structlog.get_logger(__name__)
@@ -105,7 +106,7 @@ class Zygote:
 
     async def _run_one(self, root: Path) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
+        ours.settimeout(0)
         with ours, theirs:
             arguments = (str(theirs.fileno()), str(os.getpid()), str(self._spares), str(root))
             process = await asyncio.create_subprocess_exec(

@@ -1,8 +1,8 @@
 """CrewAI's event bus: silent, without threads, observed through a stream sink."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from crewai.events.event_bus import crewai_event_bus
@@ -44,4 +44,4 @@ def forget_events() -> None:
 
 def is_forkable() -> bool:
     """Threads do not survive a fork, and a bus that has started its own would wait for them for ever."""
-    return len(os.listdir("/proc/self/task")) == 1 and not crewai_event_bus._executor_initialized
+    return len(list(Path("/proc/self/task").iterdir())) == 1 and not crewai_event_bus._executor_initialized

@@ -1,7 +1,7 @@
 """A crew without what a single execution in a process of its own has no use for."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from crewai import Agent, Crew, Task
 from crewai.crews.crew_output import CrewOutput
@@ -10,9 +10,8 @@ from crewai.tasks.task_output import TaskOutput
 from crewai.utilities.i18n import I18N_DEFAULT
 from kasal_contracts.executions import ErrorCode
 from pydantic import PrivateAttr, model_validator
-from typing_extensions import Self
 
-from ..stop import stopped
+from kasal_executor.child.stop import stopped
 
 MANAGER = "hierarchical_manager_agent"
 

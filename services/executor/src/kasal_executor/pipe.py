@@ -1,8 +1,6 @@
 """The wire between a worker and its children: JSON lines over a socket pair, at most `FRAME_LIMIT` bytes each."""
 
-import socket
-import threading
-from collections.abc import Iterator
+import hashlib
 
 from kasal_contracts.events import ChildEvent
 from kasal_contracts.executions import ChildJob, ChildOutcome
@@ -73,20 +71,6 @@ def line(frame: ChildFrame | WorkerFrame) -> bytes:
     return encoded
 
 
-class Channel:
-    """The child's end. Writing blocks while the worker is behind, so that no event is lost."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-
-    def send(self, frame: ChildFrame) -> None:
-        encoded = line(frame)
-        with self._lock:
-            self._connection.sendall(encoded)
-
-    def received(self) -> Iterator[WorkerFrame]:
-        """Frames until the worker closes its end."""
-        with self._connection.makefile("rb") as lines:
-            for received in lines:
-                yield WorkerFrame.model_validate_json(received)
+def attempt_span_id(execution_id: str, attempt: int) -> str:
+    """The root span of an attempt, which worker and child derive alike: 16 hex digits."""
+    return hashlib.sha256(f"{execution_id}:{attempt}".encode()).hexdigest()[:16]

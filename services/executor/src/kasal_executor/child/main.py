@@ -6,24 +6,43 @@ import resource
 import signal
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
-from kasal_contracts.executions import ChildJob
+from kasal_contracts.executions import ChildJob, ChildOutcome
+
+from kasal_executor.pipe import ChildFrame, Footprint, WorkerFrame
+from kasal_executor.processes import environment_in, private_memory_mib
 
 from . import rehearsal
+from .channel import Channel
 from .execution import Execution
-from .frames import Channel, ChildFrame, Footprint, WorkerFrame
 from .logs import logged_to
-from .sandbox import CHANNEL, confine, die_with, environment_in, keep_only, private_memory_mib
+from .sandbox import CHANNEL, confine, die_with, keep_only
 from .stop import Stop
 
 WORKER_GONE = 3
+FAILED = 70
 
 
-def serve(zygote: int, channel: int, output: int, directory: Path, *, rehearse: bool) -> None:
-    """The whole life of a child. A parked one rehearses first, so that its job finds everything warm."""
+def live(zygote: int, channel: int, output: int, directory: Path, *, rehearse: bool) -> NoReturn:
+    """The whole life of a child; it must not go on as a second zygote."""
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _serve(zygote, channel, output, directory, rehearse=rehearse)
+    except BaseException:  # noqa: BLE001 - the process's edge: its output is all that is left to tell what happened
+        traceback.print_exc()
+        os._exit(FAILED)
+    # Threads that a tool left behind must not keep the process.
+    os._exit(0)
+
+
+def _serve(zygote: int, channel: int, output: int, directory: Path, *, rehearse: bool) -> None:
+    """A parked child rehearses first, so that its job finds everything warm."""
     die_with(zygote)
     keep_only(channel, output)
     confine(directory, environment_in(directory))
@@ -57,8 +76,16 @@ def _run(job: ChildJob, connection: Channel, frames: Iterator[WorkerFrame]) -> N
     signal.signal(signal.SIGTERM, on_sigterm)
     execution = Execution(job, connection, stop)
     with logged_to(execution.emit):
-        outcome = execution.run()
+        outcome = _outcome(execution)
     connection.send(ChildFrame(outcome=outcome))
+
+
+def _outcome(execution: Execution) -> ChildOutcome:
+    try:
+        execution.run()
+    except Exception as raised:  # noqa: BLE001 - whatever ends a crew becomes an outcome that says why
+        return execution.outcome(raised)
+    return execution.outcome()
 
 
 def _listen(frames: Iterator[WorkerFrame], stop: Stop) -> None:
