@@ -105,7 +105,8 @@ async def open_embedded(embedding: Embedding) -> AsyncGenerator[Embedded]:
                 where = serving(app, uds=sockets / f"{name}.sock")
             port = await stack.enter_async_context(where)
         worker_host = await stack.enter_async_context(open_host("worker", common, bus, metrics))
-        await stack.enter_async_context(open_worker(WorkerSettings(**chosen, slots=embedding.slots), worker_host))
+        worker = WorkerSettings(**chosen, slots=embedding.slots, egress_loopback=True, own_ports=frozenset({port}))
+        await stack.enter_async_context(open_worker(worker, worker_host))
         yield Embedded(f"http://{embedding.host}:{port}", email, secrets, first_start)
 
 

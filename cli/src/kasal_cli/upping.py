@@ -1,6 +1,7 @@
 """`kasal up`: every service and the workers as separate local processes, watched and restarted."""
 
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -9,6 +10,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from kasal_bus import BusUnavailableError, open_rabbit
@@ -113,7 +115,7 @@ def plan(
     settings: CommonSettings, data_dir: Path, host: str, port: int, workers: int
 ) -> tuple[list[Part], Mapping[str, str]]:
     """The processes, and the environment that tells each where the others are."""
-    ports = {name: port if name == "gateway" else free_port() for name in SERVICES}
+    ports = {name: port if name == "gateway" else _internal_port(settings, name) for name in SERVICES}
     parts = [
         Part(name, ("serve", name, "--host", host if name == "gateway" else "127.0.0.1", "--port", str(ports[name])))
         for name in SERVICES
@@ -123,9 +125,16 @@ def plan(
         **os.environ,
         "KASAL_DATA_DIR": str(data_dir),
         "KASAL_SECRET_DIR": str(_secret_dir(settings, data_dir)),
+        "KASAL_OWN_PORTS": json.dumps(sorted(ports.values())),
         **{f"KASAL_{name.upper()}_URL": f"http://127.0.0.1:{taken}" for name, taken in ports.items()},
     }
     return parts, environment
+
+
+def _internal_port(settings: CommonSettings, name: str) -> int:
+    """The port of KASAL_<NAME>_URL where it is set, else a free one."""
+    given = urlsplit(settings.peer_url(name)).port if f"{name}_url" in settings.model_fields_set else None
+    return given or free_port()
 
 
 def free_port() -> int:

@@ -122,4 +122,3 @@ def queue(names: Names) -> Queue:
 @pytest.fixture
 def ordered(names: Names) -> Queue:
     return names.queue(delivery_limit=3, single_active=True)
-

@@ -98,4 +98,3 @@ class Slots:
         while not self.is_open():
             self._freed.clear()
             await self._freed.wait()
-

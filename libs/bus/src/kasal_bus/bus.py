@@ -90,7 +90,8 @@ class BusUnavailableError(Exception):
 class RetryLater(Exception):  # noqa: N818
     """Raised by a handler that cannot work now: it is called again with the same messages after `after`.
 
-    The messages stay with this consumer and no try is counted, unless it closes or loses the broker meanwhile.
+    The messages stay with this consumer and no try is counted, unless it closes or loses the broker meanwhile, or
+    holds them for longer than RabbitMQ's `consumer_timeout` (30 minutes): then they come again, one try used up.
     """
 
     def __init__(self, after: timedelta) -> None:

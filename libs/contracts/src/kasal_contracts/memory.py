@@ -1,11 +1,15 @@
 """Memory records as they travel between the memory service, the worker and clients."""
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from .crew import FilledText, Name
 from .wire import Frozen, JsonObject, Strict, Timestamp
+
+CrewIdentity = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+"""Names a crew by what it is made of, so that its memory outlives a change of id."""
 
 
 class MemoryKind(StrEnum):
@@ -52,17 +56,24 @@ class RecallIn(Strict):
 
 
 class IdentityRecallIn(RecallIn):
-    """`RecallIn` from a worker, which adds the crew identity of the execution's snapshot."""
+    """`RecallIn` from a worker, which adds crew identity and saved crew (where there is one) of the snapshot."""
 
-    identity: str
+    identity: CrewIdentity
+    crew_id: str | None = None
 
 
 class IdentityRemembersIn(RemembersIn):
     """`RemembersIn` from a worker. `crew_id` is the saved crew's id, where there is one."""
 
-    identity: str
+    identity: CrewIdentity
     crew_id: str | None = None
     session_id: str | None = None
+
+
+class Remembered(Frozen):
+    """The ids of the records that hold the texts, in the order of the texts."""
+
+    ids: list[str]
 
 
 class Matches(Frozen):

@@ -23,7 +23,7 @@ class Passwords:
     """Hashes and checks passwords. At most `queue` wait for a thread; more raise TooManyError."""
 
     def __init__(self, hasher: PasswordHasher, pool: ThreadPoolExecutor, queue: int, hashes: Counter) -> None:
-        self._hasher = hasher
+        self.hasher = hasher
         self._pool = pool
         self._queue = queue
         self._hashes = hashes
@@ -31,7 +31,7 @@ class Passwords:
         self._nobody = hasher.hash("the password of nobody")
 
     async def hash(self, password: SecretStr) -> str:
-        return await self._in_thread(self._hasher.hash, password.get_secret_value())
+        return await self._in_thread(self.hasher.hash, password.get_secret_value())
 
     async def verify(self, stored: str | None, password: SecretStr) -> bool:
         """Takes the same work where nothing is `stored`: an unknown user is not told from a wrong password."""
@@ -40,7 +40,7 @@ class Passwords:
 
     def _matches(self, stored: str, password: str) -> bool:
         try:
-            return self._hasher.verify(stored, password)
+            return self.hasher.verify(stored, password)
         except (VerificationError, InvalidHashError):
             return False
 

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 
 import jwt
 import structlog
@@ -65,7 +66,7 @@ class Signer:
             session.add(self._new_key())
             log.info("signing_key_made")
         stale = set(await session.scalars(select(SigningKey.id).where(SigningKey.created_at < db_now(-KEPT_AFTER))))
-        for successor, row in zip(rows, rows[1:], strict=False):
+        for successor, row in pairwise(rows):
             if successor.id in stale:
                 await session.delete(row)
 

@@ -89,10 +89,7 @@ def _reworded(model: type[Writable], error: ValidationError) -> ValidationError:
 def _validation_error(title: str, found: Iterable[tuple[Loc, str]]) -> ValidationError:
     return ValidationError.from_exception_data(
         title,
-        [
-            InitErrorDetails(type=PydanticCustomError("invalid", message), loc=loc, input=None)  # type: ignore[arg-type]
-            for loc, message in found
-        ],
+        [InitErrorDetails(type=PydanticCustomError("invalid", message), loc=loc, input=None) for loc, message in found],
     )
 
 

@@ -1,6 +1,6 @@
 """`/config`: the settings of the active group and of the whole system."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
@@ -12,39 +12,107 @@ from kasal_db import owned
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Admin, SystemAdmin, Viewer
 from kasal_tools import installed_tools
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .bodies import near, patched
 from .configuration import EffectiveSettings, SettingsLayer, effective
-from .providers import FACTS, LOCAL_MODEL, SCRIPTED_MODEL, local_model_installed
-from .requests import HeldKeys, Reading, Writing
-from .tables import GroupSettings, Model, SystemSettings
+from .layers import group_settings, system_settings
+from .providers import Addresses
+from .requests import HeldKeys, KnownAddresses, Reading, Writing
+from .surroundings import look_around, preferred_model
+from .tables import Model
 
 PATH = "/api/v1/config"
-SYSTEM = "system"
 router = APIRouter(tags=["configuration"])
 
-
-@dataclass(frozen=True)
-class Layers:
-    """Both layers and the rows that hold them."""
-
-    system_row: SystemSettings
-    group_row: GroupSettings
-
-    @property
-    def system(self) -> SettingsLayer:
-        return SettingsLayer.model_validate(self.system_row.layer)
-
-    @property
-    def group(self) -> SettingsLayer:
-        return SettingsLayer.model_validate(self.group_row.layer)
+Patch = Annotated[JsonObject, Body(description="A JSON merge patch; null gives a setting back to the layer below.")]
 
 
-async def read_layers(session: AsyncSession, me: Caller, *, to_change: bool = False) -> Layers:
-    """`to_change` lets other writers of the same rows wait."""
-    group, system = owned(GroupSettings, me), select(SystemSettings).where(SystemSettings.id == SYSTEM)
-    if to_change:
-        group, system = group.with_for_update(), system.with_for_update()
-    return Layers(system_row=(await session.scalars(system)).one(), group_row=(await session.scalars(group)).one())
+@router.get(PATH, summary="Read the effective settings of the active group")
+async def read_config(
+    me: Viewer, keys: HeldKeys, addresses: KnownAddresses, session: Reading, response: Response
+) -> EffectiveSettings:
+    offer = await look_around(session, me, keys, addresses)
+    set_etag(response, (await group_settings(session, me)).revision)
+    return offer.settings
+
+
+@router.patch(PATH, summary="Change the settings of the active group")
+async def change_config(
+    patch: Patch,
+    me: Admin,
+    keys: HeldKeys,
+    addresses: KnownAddresses,
+    session: Writing,
+    response: Response,
+    if_match: IfMatch = None,
+) -> EffectiveSettings:
+    settings = await group_settings(session, me, to_change=True)
+    check_match(if_match, settings.revision)
+    layer = patched(SettingsLayer, settings.layer, patch)
+    models = {model.name for model in await session.scalars(owned(Model, me))}
+    _refuse_unknown(layer, patch, models)
+    settings.layer = _stored(layer)
+    await session.flush()
+    offer = await look_around(session, me, keys, addresses)
+    set_etag(response, settings.revision)
+    return offer.settings
+
+
+@router.get(f"{PATH}/system", summary="Read the settings of the whole system")
+async def read_system_config(
+    me: SystemAdmin, keys: HeldKeys, addresses: KnownAddresses, session: Reading, response: Response
+) -> EffectiveSettings:
+    settings = await system_settings(session)
+    set_etag(response, settings.revision)
+    return await _of_system(session, me, keys, addresses, settings.layer)
+
+
+@router.patch(f"{PATH}/system", summary="Change the settings of the whole system")
+async def change_system_config(
+    patch: Patch,
+    me: SystemAdmin,
+    keys: HeldKeys,
+    addresses: KnownAddresses,
+    session: Writing,
+    response: Response,
+    if_match: IfMatch = None,
+) -> EffectiveSettings:
+    settings = await system_settings(session, to_change=True)
+    check_match(if_match, settings.revision)
+    layer = patched(SettingsLayer, settings.layer, patch)
+    _refuse_unknown(layer, patch, None)
+    settings.layer = _stored(layer)
+    await session.flush()
+    set_etag(response, settings.revision)
+    return await _of_system(session, me, keys, addresses, settings.layer)
+
+
+async def _of_system(
+    session: AsyncSession, me: Caller, keys: frozenset[str] | None, addresses: Addresses, layer: JsonObject
+) -> EffectiveSettings:
+    offer = await look_around(session, me, keys, addresses)
+    return effective(SettingsLayer.model_validate(layer), SettingsLayer(), preferred_model(offer.around.models))
+
+
+def _stored(layer: SettingsLayer) -> JsonObject:
+    content: JsonObject = layer.model_dump(mode="json", exclude_none=True)
+    return content
+
+
+def _refuse_unknown(layer: SettingsLayer, patch: JsonObject, models: Collection[str] | None) -> None:
+    """Raises InvalidError for a name in `patch` that nothing has. `models` of None are not known: groups differ."""
+    errors: list[FieldError] = []
+    if models is not None:
+        errors += _unknown("model", "default_model", [layer.default_model] if layer.default_model else [], models)
+        errors += _unknown("model", "allowed_models", layer.allowed_models or [], models)
+    errors += _unknown("tool", "allowed_tools", layer.allowed_tools or [], installed_tools())
+    touched = [error for error in errors if error.loc[1] in patch]
+    if touched:
+        raise InvalidError(touched[0].msg, errors=touched)
+
+
+def _unknown(kind: str, field: str, names: Iterable[str], known: Collection[str]) -> Iterator[FieldError]:
+    for name in names:
+        if name not in known:
+            yield FieldError(loc=["body", field], msg=f"there is no {kind} {name!r}{near(name, known)}")

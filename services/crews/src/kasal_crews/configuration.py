@@ -1,6 +1,6 @@
 """Settings that people change at run time: what the system and a group say, and what holds in the end. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import ClassVar, Generic, TypeVar
 
@@ -41,7 +41,7 @@ class SettingsLayer(Writable):
     """What one layer says. What it leaves out, the layer below says."""
 
     read_only: ClassVar[frozenset[str]] = frozenset()
-    parts = {"limits": LimitMaxima, "retention": Retention}
+    parts: ClassVar[Mapping[str, type[BaseModel]]] = {"limits": LimitMaxima, "retention": Retention}
 
     default_model: Name | None = None
     allowed_models: list[Name] | None = Field(default=None, max_length=1000)
@@ -62,7 +62,7 @@ class Setting(Frozen, Generic[T]):
 
 
 class EffectiveSettings(Frozen):
-    """`allowed_models` and `allowed_tools` of null allow all. A group narrows what the system allows, never widens it."""
+    """A list of null allows all. A group narrows what the system allows and never widens it."""
 
     default_model: Setting[str]
     allowed_models: Setting[list[str] | None]

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from kasal_contracts.crew import AgentSpec, CrewConfiguration, CrewDocument, TaskSpec
-from kasal_contracts.wire import Timestamp
-from pydantic import BaseModel, Field, JsonValue
+from kasal_contracts.wire import JsonObject, Timestamp
+from pydantic import BaseModel, Field
 
 from .bodies import READ_ONLY, Writable
+from .tables import Crew
 
 Channel = Literal["rest", "openai", "mcp"]
 
@@ -24,9 +25,9 @@ class CrewIn(Writable, CrewDocument):
 
     published: list[Channel] = Field(default=[], max_length=3)
 
-    def definition(self) -> dict[str, JsonValue]:
+    def definition(self) -> JsonObject:
         """The document as it is kept."""
-        content: dict[str, JsonValue] = self.model_dump(mode="json", exclude={"published"})
+        content: JsonObject = self.model_dump(mode="json", exclude={"published"})
         return content
 
 
@@ -38,3 +39,12 @@ class CrewOut(CrewDocument):
     updated_at: Timestamp
     version: int = Field(description="The number of the newest version of the definition.")
     published: list[Channel]
+
+
+def written_form(crew: Crew) -> JsonObject:
+    """What `CrewIn` would make of `crew`, as JSON."""
+    return {name: getattr(crew, name) for name in CrewIn.model_fields}
+
+
+def crew_out(crew: Crew) -> CrewOut:
+    return CrewOut.model_validate({name: getattr(crew, name) for name in CrewOut.model_fields})

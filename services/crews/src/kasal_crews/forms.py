@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from kasal_contracts.crew import Name
 from kasal_contracts.models import Price, Provider
 from kasal_contracts.wire import JsonObject, Strict
-from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from .bodies import READ_ONLY, Writable
 
@@ -70,6 +70,6 @@ class ModelForm(Writable, ModelFields):
             raise ValueError("a model of the provider openai_compatible needs a base_url")
         return self
 
-    def columns(self) -> dict[str, JsonValue]:
-        content: dict[str, JsonValue] = self.model_dump(mode="json")
+    def columns(self) -> JsonObject:
+        content: JsonObject = self.model_dump(mode="json")
         return content

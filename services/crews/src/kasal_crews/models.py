@@ -12,6 +12,7 @@ from kasal_db import owned, page_of
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Editor, Viewer
+from pydantic import Field
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -71,7 +72,7 @@ def resolved(model: Model, keys: frozenset[str] | None, addresses: Addresses) ->
         context_window=model.context_window,
         max_tokens=model.max_tokens,
         extra=model.extra,
-        price=model.price,  # type: ignore[arg-type]
+        price=model.price,
     )
 
 

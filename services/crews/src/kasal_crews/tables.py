@@ -2,12 +2,11 @@
 
 from datetime import datetime
 
+from kasal_contracts.ids import new_id
 from kasal_contracts.wire import JsonObject
 from kasal_db import Base, Owned, db_now
 from sqlalchemy import JSON, Float, ForeignKey, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
-
-from kasal_contracts.ids import new_id
 
 # Not JSONB: it forgets the order of keys, and the order of inputs and of a schema's properties is the author's.
 Document = JSON(none_as_null=True)
@@ -95,6 +94,6 @@ class SystemSettings(CrewsTable):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     layer: Mapped[JsonObject] = mapped_column(Document)
     updated_at: Mapped[datetime] = mapped_column(default=db_now(), onupdate=db_now())
-    revision: Mapped[int]
+    revision: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": revision}

@@ -10,7 +10,6 @@ from kasal_db import Base, Json, Owned, db_now
 from sqlalchemy import Enum, ForeignKey, Index, MetaData, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-
 WAITS_FOR_A_WORKER = text("status in ('queued', 'retrying')")
 IS_RUNNING = text("status = 'running'")
 
@@ -22,7 +21,7 @@ class ExecutorTable(Base):
 
 def _words(kind: type[StrEnum], length: int) -> Enum:
     """Text in the database, so that a new word needs no migration."""
-    return Enum(kind, native_enum=False, length=length, values_callable=list)
+    return Enum(kind, native_enum=False, length=length, values_callable=lambda words: [word.value for word in words])
 
 
 class Execution(Owned, ExecutorTable):

@@ -1,3 +1,4 @@
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,8 @@ async def zygote() -> AsyncIterator[Zygote]:
     """One for all tests: it takes seconds to start. The worker around it knows a secret."""
     os.environ["KASAL_PLANTED_SECRET"] = PLANTED
     async with open_zygote(spares=2) as opened:
-        await opened.wait_ready()
+        async with asyncio.timeout(60):
+            await opened.wait_ready()
         yield opened
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -19,7 +19,9 @@ from .door import Admission
 PREFIXES: Mapping[str, frozenset[str]] = {
     "auth": frozenset({"auth", "users", "groups", "api-keys", "audit"}),
     "crews": frozenset({"crews", "agents", "tasks", "plans", "templates", "models", "tools", "mcp-servers", "config"}),
-    "executor": frozenset({"execution", "files", "workers", "triggers", "hooks", "webhooks", "schedules", "chat", "usage"}),
+    "executor": frozenset(
+        {"execution", "files", "workers", "triggers", "hooks", "webhooks", "schedules", "chat", "usage"}
+    ),
     "memory": frozenset({"memory"}),
 }
 OWNERS = {f"/api/v1/{prefix}": service for service, prefixes in PREFIXES.items() for prefix in prefixes}
@@ -40,7 +42,9 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110, section 7.6.1."""
 # Set anew on the way on, or meant for us alone.
-CONSUMED = frozenset({"authorization", "expect", "forwarded", "host", "traceparent", "x-group-id", "x-real-ip", "x-request-id"})
+CONSUMED = frozenset(
+    {"authorization", "expect", "forwarded", "host", "traceparent", "x-group-id", "x-real-ip", "x-request-id"}
+)
 # What a client says about itself under these names must not look as if we had said it.
 SPOOFABLE = ("x-forwarded-", "x-kasal-")
 PATH_SAFE = "/:@!$&'()*+,;=~"
@@ -80,7 +84,9 @@ class Upload:
             self.abandoned = True
             raise ClientDisconnect
         self.complete = not message.get("more_body", False)
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._patience_s)
+        # The answer may come before the body's end; from then on its own silence counts.
+        with suppress(RuntimeError):
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._patience_s)
         body: bytes = message.get("body", b"")
         return body
 
@@ -149,9 +155,7 @@ def onward_headers(scope: Scope) -> dict[str, str]:
     named = {name.strip().lower() for name in given.get("connection", "").split(",")}
     dropped = HOP_BY_HOP | CONSUMED | named
     kept = {
-        name: ", ".join(given.getlist(name))
-        for name in given
-        if name not in dropped and not name.startswith(SPOOFABLE)
+        name: ", ".join(given.getlist(name)) for name in given if name not in dropped and not name.startswith(SPOOFABLE)
     }
     if scope.get("client"):
         kept["x-forwarded-for"] = scope["client"][0]

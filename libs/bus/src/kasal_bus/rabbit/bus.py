@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 SEND_LIMIT = timedelta(seconds=5)
 RESEND_PAUSE = timedelta(milliseconds=50)
+# RabbitMQ first tells the consumers of a deleted queue. Where it is made anew before, they hang on it and get nothing.
+REDECLARE_PAUSE = timedelta(seconds=1)
 PUBLISH_LIMIT = timedelta(milliseconds=500)
 CHECK_LIMIT = timedelta(seconds=2)
 
@@ -66,8 +68,8 @@ class RabbitBus:
                 await channel.default_exchange.publish(envelope, self._sent.name(queue), mandatory=True)
         except BusUnavailableError as error:
             match error.__cause__:
-                case PublishError():  # it came back: the queue is gone, and the next send declares it
-                    self._sent.forget(queue)
+                case PublishError():  # it came back: the queue is gone
+                    asyncio.get_running_loop().call_later(REDECLARE_PAUSE.total_seconds(), self._sent.forget, queue)
                     raise
                 case DeliveryError():  # a quorum queue that is electing a leader says no
                     return False
@@ -89,14 +91,12 @@ class RabbitBus:
         channel = await self._live.channel()
         try:
             envelope = _envelope(message, aio_pika.DeliveryMode.NOT_PERSISTENT)
-            async with asyncio.timeout(PUBLISH_LIMIT.total_seconds()):
-                with broker_errors():
+            with broker_errors():
+                async with asyncio.timeout(PUBLISH_LIMIT.total_seconds()):
                     exchange = await channel.get_exchange(self._sent.name(topic), ensure=False)
                     await exchange.publish(envelope, key, mandatory=False)
         except MessageTooLargeError as error:
             self._drop(topic, str(error))
-        except TimeoutError:
-            self._drop(topic, "the broker does not read")
         except BusUnavailableError as error:
             self._live.drop(channel)
             self._drop(topic, str(error))
@@ -156,4 +156,6 @@ async def open_rabbit(url: str, *, prefix: str = "") -> AsyncGenerator[Bus]:
     async with AsyncExitStack() as stack:
         for link in bus.links:
             await stack.enter_async_context(link.running())
+        for link in bus.links:
+            await link.tried()
         yield bus

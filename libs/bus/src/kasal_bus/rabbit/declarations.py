@@ -5,9 +5,8 @@ Arguments cannot change under a name, so these are made to hold from RabbitMQ 3.
 
 import asyncio
 
-import aiormq.abc
 from aio_pika.abc import AbstractConnection
-from pamqp.common import FieldTable
+from aiormq.abc import AbstractChannel, ArgumentsType
 
 from kasal_bus.mailbox import MAILBOX_SIZE
 from kasal_bus.topology import DeadQueue, Queue, Topic
@@ -61,7 +60,7 @@ class Declarations:
                 )
 
 
-async def declare_ear(channel: aiormq.abc.AbstractChannel) -> str:
+async def declare_ear(channel: AbstractChannel) -> str:
     """A queue that is its connection's own and ends with its consumer. Returns the name that the broker gave it."""
     declared = await channel.queue_declare(
         exclusive=True,
@@ -72,13 +71,13 @@ async def declare_ear(channel: aiormq.abc.AbstractChannel) -> str:
     return str(declared.queue)
 
 
-async def _declare(channel: aiormq.abc.AbstractChannel, name: str, arguments: FieldTable) -> None:
+async def _declare(channel: AbstractChannel, name: str, arguments: ArgumentsType) -> None:
     await channel.queue_declare(name, durable=True, arguments=arguments, timeout=CALL_LIMIT.total_seconds())
 
 
-def _arguments(redeliveries: int, dead: str, *, single_active: bool = False) -> FieldTable:
+def _arguments(redeliveries: int, dead: str, *, single_active: bool = False) -> ArgumentsType:
     """A dead queue is its own dead queue: what its reader cannot read moves to its end and is not lost."""
-    arguments: FieldTable = {
+    arguments: ArgumentsType = {
         "x-queue-type": "quorum",
         "x-delivery-limit": redeliveries,
         "x-dead-letter-exchange": "",

@@ -5,9 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-import aiormq.abc
 import structlog
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import AbstractChannel, DeliveredMessage
 from kasal_contracts.messages import Message
 
 from kasal_bus.bus import BusUnavailableError
@@ -37,7 +36,7 @@ class RabbitFeed:
         self._mailbox = Mailbox()
         self._queue = ""
         self._listening = asyncio.Event()
-        # Keys change either before or after all of them are bound to a new queue, never meanwhile.
+        # A key is bound either before or after all of them are bound to a new queue, never meanwhile.
         self._binding = asyncio.Lock()
 
     @property
@@ -45,14 +44,9 @@ class RabbitFeed:
         return self._mailbox.generation
 
     async def bind(self, key: str) -> None:
-        try:
-            async with asyncio.timeout(BIND_LIMIT.total_seconds()):
-                await self._listening.wait()
-                async with self._binding, opened_channel(await self._link.connection()) as channel:
-                    await self._bind(channel, key)
-                    self._keys.add(key)
-        except TimeoutError:
-            raise BusUnavailableError(f"no broker within {BIND_LIMIT.total_seconds():g} s") from None
+        async with self._while_listening() as channel:
+            await self._bind(channel, key)
+            self._keys.add(key)
 
     async def unbind(self, key: str) -> None:
         self._keys.discard(key)
@@ -60,7 +54,7 @@ class RabbitFeed:
             return
         # Where the broker is gone, so is the binding.
         with suppress(BusUnavailableError):
-            async with self._binding, opened_channel(await self._link.connection()) as channel:
+            async with self._while_listening() as channel:
                 with broker_errors():
                     await channel.queue_unbind(self._queue, self._exchange, key, timeout=CALL_LIMIT.total_seconds())
 
@@ -97,7 +91,7 @@ class RabbitFeed:
             async with opened_intake(connection, channel, queue, no_ack=True) as intake:
                 async with self._binding:
                     self._queue = queue
-                    for key in self._keys:
+                    for key in tuple(self._keys):
                         await self._bind(channel, key)
                 if self._keys:
                     self._mailbox.missed()
@@ -107,7 +101,17 @@ class RabbitFeed:
                 finally:
                     self._listening.clear()
 
-    async def _bind(self, channel: aiormq.abc.AbstractChannel, key: str) -> None:
+    @asynccontextmanager
+    async def _while_listening(self) -> AsyncGenerator[AbstractChannel]:
+        try:
+            async with asyncio.timeout(BIND_LIMIT.total_seconds()):
+                await self._listening.wait()
+                async with self._binding, opened_channel(await self._link.connection()) as channel:
+                    yield channel
+        except TimeoutError:
+            raise BusUnavailableError(f"no broker within {BIND_LIMIT.total_seconds():g} s") from None
+
+    async def _bind(self, channel: AbstractChannel, key: str) -> None:
         with broker_errors():
             await channel.queue_bind(self._queue, self._exchange, key, timeout=CALL_LIMIT.total_seconds())
 

@@ -6,21 +6,20 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import aiormq.abc
 from aio_pika.abc import AbstractConnection
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from kasal_bus.bus import BusUnavailableError
 
 from .link import CALL_LIMIT, broker_errors, opened_channel
 
-WATCH_INTERVAL = timedelta(seconds=15)
+WATCH_INTERVAL = timedelta(seconds=5)
 
 
 class Intake:
     """Deliveries in order. Lost for good when its channel closes or the broker cancels or forgets its consumer."""
 
-    def __init__(self, channel: aiormq.abc.AbstractChannel, queue: str) -> None:
+    def __init__(self, channel: AbstractChannel, queue: str) -> None:
         self.channel = channel
         self.queue = queue
         self._tag = ""
@@ -90,7 +89,7 @@ class Intake:
 
 @asynccontextmanager
 async def opened_intake(
-    connection: AbstractConnection, channel: aiormq.abc.AbstractChannel, queue: str, *, no_ack: bool = False
+    connection: AbstractConnection, channel: AbstractChannel, queue: str, *, no_ack: bool = False
 ) -> AsyncGenerator[Intake]:
     intake = Intake(channel, queue)
     await intake.start(no_ack=no_ack)

@@ -9,7 +9,6 @@ import aio_pika
 import aiormq.abc
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from yarl import URL
 
 from kasal_bus.bus import BusUnavailableError
@@ -27,10 +26,10 @@ HEARTBEAT_S = 10
 
 @contextmanager
 def broker_errors() -> Generator[None]:
-    """Whatever the library raises when the broker goes or refuses becomes BusUnavailableError."""
+    """Whatever the library raises becomes BusUnavailableError."""
     try:
         yield
-    except CONNECTION_EXCEPTIONS as error:
+    except Exception as error:  # aiormq hands whatever broke its reader, of any type, to all who wait
         raise BusUnavailableError(str(error) or type(error).__name__) from error
     except asyncio.CancelledError as error:
         # aiormq hands a CancelledError to those who wait on a connection that it closes; nobody cancelled them.
@@ -120,12 +119,14 @@ class Link:
             self._set_down()
             self._lost.set()
 
+    async def tried(self) -> None:
+        """Waits for the end of the first attempt to connect, whatever came of it."""
+        await self._tried.wait()
+
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Begins with the first attempt to connect, whatever comes of it."""
         task = asyncio.create_task(self._run(), name=f"link {self._purpose}")
         try:
-            await self._tried.wait()
             yield
         finally:
             task.cancel()

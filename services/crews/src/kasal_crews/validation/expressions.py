@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 
 from celpy import CELParseError, Environment
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
 from kasal_contracts.crew import CrewDocument, LengthGuardrail, RegexGuardrail, SchemaGuardrail, TaskSpec
 from kasal_contracts.wire import JsonObject
 from pydantic import JsonValue
@@ -50,7 +50,9 @@ def conditions(document: CrewDocument) -> Iterator[Finding]:
 def human_inputs(document: CrewDocument) -> Iterator[Finding]:
     for index, task in enumerate(document.tasks):
         if task.human_input:
-            yield Finding(("tasks", index, "human_input"), "tasks that ask a person are not supported yet; set it to false")
+            yield Finding(
+                ("tasks", index, "human_input"), "tasks that ask a person are not supported yet; set it to false"
+            )
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -10,6 +10,7 @@ from itertools import takewhile
 from kasal_contracts.crew import CrewDocument, Process
 
 from kasal_crews.bodies import near
+
 from .findings import Finding, shown, warning
 
 EMPTY = "a crew needs at least one agent and one task before it can run"
@@ -81,7 +82,7 @@ def async_contexts(document: CrewDocument) -> Iterator[Finding]:
             if key in neighbours:
                 yield Finding(
                     ("tasks", index, "context", place),
-                    f"{shown(key)} runs at the same time as this task; put a task that is not asynchronous between them",
+                    f"{shown(key)} runs at the same time as this task; put a synchronous task between them",
                 )
         neighbours.add(task.key)
 

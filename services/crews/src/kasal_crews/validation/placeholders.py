@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from kasal_contracts.crew import CrewDocument
 
 from kasal_crews.bodies import Loc, near
+
 from .findings import Finding, warning
 
 # What CrewAI replaces (`crewai.utilities.string_utils`); other braces stay as they are.
@@ -28,5 +29,7 @@ def undeclared(document: CrewDocument) -> Iterator[Finding]:
         for name in PLACEHOLDER.findall(text):
             if name not in document.inputs and name not in told:
                 told.add(name)
-                advice = near(name, document.inputs) or "; declare it under `inputs` to describe it and give it a default"
+                advice = (
+                    near(name, document.inputs) or "; declare it under `inputs` to describe it and give it a default"
+                )
                 yield warning(loc, f"{{{name[:80]}}} is not a declared input{advice}")

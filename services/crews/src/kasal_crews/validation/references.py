@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kasal_contracts.crew import CrewDocument, Process
 
 from kasal_crews.bodies import Loc, near
+
 from .findings import Finding, listed, shown, warning
 
 

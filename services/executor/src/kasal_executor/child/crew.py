@@ -12,8 +12,8 @@ from kasal_contracts.crew import AgentSpec, TaskSpec
 from kasal_contracts.crew import Process as CrewProcess
 from kasal_contracts.executions import ErrorCode, Snapshot
 
-from .engine.crews import ExecutionCrew, gated_task, manager_agent
-from .guardrails import TaskGuardrail
+from .engine.crews import ExecutionAgent, ExecutionCrew, gated_task, manager_agent
+from .guardrails import CrewGuardrail
 from .inputs import Inputs
 from .llms import Models
 from .memory import RemoteMemory
@@ -34,7 +34,7 @@ class Parts:
     inputs: Inputs
     tools: Mapping[str, PluginTool]
     memory: Callable[[AgentSpec], RemoteMemory | None]
-    guardrails: Callable[[TaskSpec, Any], list[TaskGuardrail]]
+    guardrails: Callable[[TaskSpec, Any], list[CrewGuardrail]]
     runs: Callable[[TaskSpec], bool]
 
 
@@ -72,7 +72,7 @@ class CrewBuilder:
     def _agent(self, spec: AgentSpec) -> Agent:
         fill = self._parts.inputs.fill
         role = fill(spec.role)
-        agent = Agent(
+        made = ExecutionAgent(
             role=role,
             goal=fill(spec.goal),
             backstory=fill(spec.backstory),
@@ -84,9 +84,9 @@ class CrewBuilder:
             memory=self._parts.memory(spec),
             planning_config=PlanningConfig(reasoning_effort="low", max_attempts=1) if spec.reasoning else None,
         )
-        self._names.agents[str(agent.id)] = spec.key
+        self._names.agents[str(made.id)] = spec.key
         self._names.roles[" ".join(role.split()).casefold()] = spec.key
-        return agent
+        return made
 
     def _tools(self, names: list[str]) -> list[PluginTool]:
         for name in names:
@@ -111,15 +111,15 @@ class CrewBuilder:
                 ErrorCode.INTERNAL, f"The context of task “{spec.key}” names “{missing[0]}”, which is not before it."
             )
         is_async = spec.async_execution and self._document.process is CrewProcess.SEQUENTIAL
-        agent = self._agent_for(spec, agents, own=is_async)
+        doer = self._agent_for(spec, agents, own=is_async)
         fields: dict[str, Any] = {
             "name": spec.key,
             "description": self._parts.inputs.fill(spec.description),
             "expected_output": self._expected(spec),
-            "agent": agent,
+            "agent": doer,
             "async_execution": is_async,
             "tools": self._tools(spec.tools),
-            "guardrails": self._parts.guardrails(spec, agent) or None,
+            "guardrails": self._parts.guardrails(spec, doer) or None,
         }
         if spec.context:
             fields["context"] = [earlier[key] for key in spec.context]

@@ -16,7 +16,7 @@ from .broker import Broker
 from .conditions import holds, value
 from .crew import CrewBuilder, Parts
 from .engine.bus import observed
-from .guardrails import TaskGuardrail, check_for, schema_check
+from .guardrails import CrewGuardrail, TaskGuardrail, check_for, schema_check
 from .inputs import Inputs
 from .llms import Models, ModelSeat
 from .memory import RemoteMemory, remote_memory
@@ -94,14 +94,14 @@ class Execution:
             return None
         return remote_memory(agent.key, self._broker, self.emit)
 
-    def _guardrails(self, task: TaskSpec, agent: Any) -> list[TaskGuardrail]:
-        checks = []
+    def _guardrails(self, task: TaskSpec, agent: Any) -> list[CrewGuardrail]:
+        guardrails = []
         if task.output_schema is not None:
-            checks.append(TaskGuardrail(task.key, "schema", schema_check(task.output_schema), self.emit))
+            guardrails.append(TaskGuardrail(task.key, "schema", schema_check(task.output_schema), self.emit))
         if task.guardrail is not None:
             check = check_for(task.guardrail, self._asking(agent))
-            checks.append(TaskGuardrail(task.key, task.guardrail.kind, check, self.emit))
-        return checks
+            guardrails.append(TaskGuardrail(task.key, task.guardrail.kind, check, self.emit))
+        return [guardrail.examine for guardrail in guardrails]
 
     def _asking(self, agent: Any) -> Callable[[str], str]:
         llm = agent.llm if agent is not None else self._models[self._document.configuration.manager_model]

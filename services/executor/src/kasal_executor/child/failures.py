@@ -8,7 +8,6 @@ from crewai.utilities.agent_utils import is_context_length_exceeded, is_native_t
 from google.genai.errors import APIError
 from kasal_contracts.executions import ErrorCode, ExecutionError
 from openai import LengthFinishReasonError, OpenAIError
-from pydantic import ValidationError
 
 # All that the clients are known to raise, also on answers that make no sense.
 CALL_FAILURES = (
@@ -24,8 +23,11 @@ def is_recoverable(error: Exception) -> bool:
     return is_context_length_exceeded(error) or is_native_tool_calling_unsupported_error(error)
 
 
-def model_failure(error: BaseException, alias: str) -> ExecutionError:
-    """Prefer what the egress broker said: it answers with a code of ours and a sentence."""
+def model_failure(error: BaseException, alias: str, *, has_form: bool = False) -> ExecutionError:
+    """Prefer what the egress broker said: it answers with a code of ours and a sentence.
+
+    `has_form`: the answer was to have a certain form.
+    """
     chain = list(_chain(error))
     for each in chain:
         said = _said(each)
@@ -39,7 +41,7 @@ def model_failure(error: BaseException, alias: str) -> ExecutionError:
         return _model_error(f"The model “{alias}” ran out of tokens before its answer was complete. Raise max_tokens.")
     if any(isinstance(each, httpx.HTTPError | OSError) for each in chain):
         return _model_error(f"The connection to the model “{alias}” broke before its answer was complete. Try again.")
-    if any(isinstance(each, ValidationError) for each in chain):
+    if has_form and isinstance(error, ValueError):
         return ExecutionError(
             code=ErrorCode.INVALID_OUTPUT, message=f"The model “{alias}” answered in another form than was asked for."
         )

@@ -21,6 +21,7 @@ Verdict = tuple[bool, str]
 """Whether the output passes, and then the output to go on with, else what is wrong with it."""
 
 Check = Callable[[str], Verdict]
+CrewGuardrail = Callable[[Any], Verdict]
 AskModel = Callable[[str], str]
 
 
@@ -29,7 +30,7 @@ class Emit(Protocol):
 
 
 class TaskGuardrail:
-    """A check as CrewAI calls it: with a task's output. Gives up after `RETRIES` with a sentence of ours."""
+    """A check that gives up after `RETRIES` with a sentence of ours."""
 
     def __init__(self, task: str, kind: str, check: Check, emit: Emit) -> None:
         self._task = task
@@ -38,7 +39,8 @@ class TaskGuardrail:
         self._emit = emit
         self._failures = 0
 
-    def __call__(self, output: Any) -> Verdict:
+    def examine(self, output: Any) -> Verdict:
+        """What CrewAI calls, with a task's output. It wants a function and not just anything that can be called."""
         passes, words = self._check(str(output.raw))
         if passes:
             self._emit("guardrail.passed", kind=self._kind)

@@ -42,26 +42,29 @@ class ModelSeat:
         self._names = names
         self._schemas = schemas if _enforces_schema(model) else {}
 
-    def ask(self, call: Callable[[], Any], *, agent: Any, task: Any, has_tools: bool) -> Any:
-        """Raise `ExecutionStopped` for every failure that CrewAI could not mend."""
+    def ask(self, call: Callable[[], Any], *, agent: Any, task: Any, has_tools: bool, has_form: bool) -> Any:
+        """`has_form`: CrewAI itself asks for a certain form of answer.
+
+        Raise `ExecutionStopped` for every failure that CrewAI could not mend.
+        """
         self._stop.check()
         self._pace.wait(None if agent is None else self._names.agents.get(str(agent.id)))
-        asked = None if has_tools or task is None else self._names.tasks.get(str(task.id))
+        asked = None if has_tools or has_form or task is None else self._names.tasks.get(str(task.id))
         schema = None if asked is None else self._schemas.get(asked)
         with _asking_for(schema):
-            answer = self._answer(call)
+            answer = self._answer(call, has_form=has_form)
         if answer in ("", None):
             raise self._stop.fail(empty_answer(self.alias))
         return answer
 
-    def _answer(self, call: Callable[[], Any]) -> Any:
+    def _answer(self, call: Callable[[], Any], *, has_form: bool) -> Any:
         try:
             return call()
         except CALL_FAILURES as error:
             self._stop.check()
             if is_recoverable(error):
                 raise
-            raise self._stop.fail(model_failure(error, self.alias)) from error
+            raise self._stop.fail(model_failure(error, self.alias, has_form=has_form)) from error
 
 
 def _enforces_schema(model: ResolvedModel) -> bool:

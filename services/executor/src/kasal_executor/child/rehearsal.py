@@ -2,12 +2,13 @@
 
 import gc
 import json
+import logging
 from importlib import import_module
 from typing import Any
 
 import httpx
 from anthropic import Anthropic
-from crewai import Agent, Task
+from crewai import Task
 from crewai.llms.base_llm import BaseLLM
 from google import genai
 from kasal_contracts.crew import AgentSpec, CrewDocument, TaskSpec
@@ -19,7 +20,7 @@ from openai import OpenAI
 from kasal_executor.pipe import ChildFrame, line
 
 from .engine.bus import observed
-from .engine.crews import ExecutionCrew
+from .engine.crews import ExecutionAgent, ExecutionCrew
 from .execution import Execution
 from .stop import Stop
 
@@ -60,6 +61,8 @@ def warm_up() -> None:
 
     Untouched memory stays shared with every child.
     """
+    # Without a handler, a library's first log line would have one printed to this process's output.
+    logging.getLogger().addHandler(logging.NullHandler())
     for module in LATE_MODULES:
         import_module(module)
     http = httpx.Client(transport=httpx.MockTransport(_answer))
@@ -68,10 +71,10 @@ def warm_up() -> None:
         pass
     _ = Anthropic(api_key=ALIAS, http_client=http).messages, genai.Client(api_key=ALIAS).models
     _ = openai.beta.chat.completions
-    agent = Agent(role="Actor", goal="Play", backstory="", llm=SilentModel(model=ALIAS))
-    task = Task(name="scene", description="Play", expected_output="A line", agent=agent)
+    actor = ExecutionAgent(role="Actor", goal="Play", backstory="", llm=SilentModel(model=ALIAS))
+    task = Task(name="scene", description="Play", expected_output="A line", agent=actor)
     with observed(lambda _, __: None):
-        ExecutionCrew(agents=[agent], tasks=[task]).kickoff()
+        ExecutionCrew(agents=[actor], tasks=[task]).kickoff()
     discover()
     gc.collect()
     gc.freeze()
@@ -83,14 +86,14 @@ def rehearse() -> None:
 
 
 def _job() -> ChildJob:
-    agent = AgentSpec(key="actor", role="Actor", goal="Play", tools=["calculator"])
+    actor = AgentSpec(key="actor", role="Actor", goal="Play", tools=["calculator"])
     task = TaskSpec(key="scene", description="Play {part}", expected_output="A line", agent="actor")
     return ChildJob(
         execution_id=ALIAS,
         group_id=ALIAS,
         attempt=1,
         snapshot=Snapshot(
-            crew=CrewDocument(name=ALIAS, agents=[agent], tasks=[task]),
+            crew=CrewDocument(name=ALIAS, agents=[actor], tasks=[task]),
             models=[ResolvedModel(alias=ALIAS, provider=Provider.DEMO, model=ALIAS)],
             default_model=ALIAS,
             tools=[ResolvedTool(name="calculator", plugin="calculator", effect="pure")],

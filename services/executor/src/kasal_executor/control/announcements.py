@@ -1,13 +1,15 @@
 """Telling whoever listens now what has been committed. Best effort: who misses it reads the log."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from kasal_bus import Bus
 from kasal_bus.topology import LIVE, NUDGE_KEY, SIGNALS, group_key
 from kasal_contracts.events import Event
 from kasal_contracts.executions import Status
 from kasal_contracts.messages import CancelAsked, LiveEvents, Nudge, StateChanged
+
+from kasal_executor.tables import Execution
 
 from .changes import Change
 
@@ -24,6 +26,13 @@ class Announcer:
         await asyncio.gather(*(self._announce(change) for change in changes if change.entries))
         if any(change.new_status is not None for change in changes):
             await self.nudge()
+
+    async def submitted(self, execution: Execution, events: Sequence[Event]) -> None:
+        await asyncio.gather(
+            self.nudge(),
+            self.events(execution.id, events),
+            self.state(execution.id, execution.group_id, execution.status, events[-1]),
+        )
 
     async def _announce(self, change: Change) -> None:
         row = change.row

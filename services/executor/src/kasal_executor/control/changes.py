@@ -8,9 +8,10 @@ from kasal_contracts.events import ChildEvent, Event
 from kasal_contracts.executions import ErrorCode, ExecutionError, ResourceUsage, Result, Status, Usage
 from kasal_contracts.wire import JsonObject
 
-from ..event_log import Entry, numbered
-from ..states import EVENT_OF, check_transition
-from ..tables import Execution
+from kasal_executor.event_log import Entry, numbered
+from kasal_executor.states import EVENT_OF, check_transition
+from kasal_executor.tables import Execution
+
 from .texts import storable_json
 
 MAX_LOST_LEASES = 10

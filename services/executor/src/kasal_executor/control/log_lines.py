@@ -7,16 +7,15 @@ from kasal_contracts.events import Event, EventType
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ..tables import Execution, LogLine
+from kasal_executor.tables import Execution, LogLine
+
 from .changes import Change
 
 TABLE = LogLine.__table__
 
 
 async def project_log_lines(session: AsyncSession, changes: Iterable[Change]) -> None:
-    rows = [
-        _row(change.row, event) for change in changes for event in change.events if event.type == EventType.LOG
-    ]
+    rows = [_row(change.row, event) for change in changes for event in change.events if event.type == EventType.LOG]
     if rows:
         await session.execute(insert(TABLE), rows)
 
@@ -29,9 +28,7 @@ def line_id(execution_id: str, event_id: int) -> str:
 def _row(row: Execution, event: Event) -> dict[str, object]:
     now = datetime.now(UTC)
     context = {key: value for key, value in event.data.items() if key not in {"level", "message"}}
-    for key, value in (("task", event.task), ("agent", event.agent)):
-        if value is not None:
-            context[key] = value
+    context |= {key: value for key, value in (("task", event.task), ("agent", event.agent)) if value is not None}
     return {
         "id": line_id(row.id, event.id or 0),
         "group_id": row.group_id,

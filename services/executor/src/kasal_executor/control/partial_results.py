@@ -8,7 +8,8 @@ from kasal_contracts.executions import Result, Snapshot, TaskResult
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ..tables import Execution, ExecutionEvent
+from kasal_executor.tables import Execution, ExecutionEvent
+
 from .changes import Change
 
 TASK_EVENTS = (EventType.TASK_STARTED, EventType.TASK_COMPLETED, EventType.TASK_FAILED, EventType.TASK_SKIPPED)
@@ -27,9 +28,7 @@ async def add_partial_results(session: AsyncSession, ended: Collection[Change]) 
     events: defaultdict[str, list[ExecutionEvent]] = defaultdict(list)
     for event in found.scalars():
         events[event.execution_id].append(event)
-    snapshots = await session.execute(
-        select(Execution.id, Execution.snapshot).where(Execution.id.in_(wanting))
-    )
+    snapshots = await session.execute(select(Execution.id, Execution.snapshot).where(Execution.id.in_(wanting)))
     for execution_id, snapshot in snapshots:
         result = _result(Snapshot.model_validate(snapshot), events[execution_id])
         wanting[execution_id].result = result.model_dump(mode="json")

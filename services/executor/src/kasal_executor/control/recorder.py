@@ -15,7 +15,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ..tables import EarlyEvents, Execution
+from kasal_executor.tables import EarlyEvents, Execution
+
 from .announcements import Announcer
 from .changes import Change
 from .log_lines import project_log_lines

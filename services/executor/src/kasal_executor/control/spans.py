@@ -10,7 +10,8 @@ from kasal_contracts.wire import JsonObject
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ..tables import Execution, Span
+from kasal_executor.tables import Execution, Span
+
 from .changes import Change
 
 RUNNING, OK, ERROR = "running", "ok", "error"

@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, bindparam, delete, exists, insert, select,
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 
-from ..event_log import store
-from ..tables import EarlyEvents, Execution
+from kasal_executor.event_log import store
+from kasal_executor.tables import EarlyEvents, Execution
+
 from .changes import Change
 from .partial_results import add_partial_results
 from .spans import close_spans
@@ -48,6 +49,7 @@ async def locked(
         .limit(limit)
         .options(NEEDED)
         .with_for_update(of=Execution, skip_locked=skip_locked)
+        .execution_options(populate_existing=True)
     )
     changes = [Change(row, has_early=has_early) for row, has_early in found]
     session.expunge_all()

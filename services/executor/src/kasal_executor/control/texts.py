@@ -1,5 +1,6 @@
-"""Values from children as a database takes them: PostgreSQL refuses NUL in text, and JSON has no infinity."""
+"""Values as a database takes them: PostgreSQL refuses NUL in text, and JSON has no infinity."""
 
+import json
 import math
 
 from kasal_contracts.events import NumberedEvent
@@ -19,6 +20,16 @@ def storable(event: NumberedEvent) -> NumberedEvent:
         parent_span_id=_name(event.parent_span_id, 16),
         data={clean_text(key): clean(value) for key, value in event.data.items()},
     )
+
+
+def is_storable(value: object) -> bool:
+    """Whether `value`, made of JSON types, can be stored as it is."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except ValueError:
+        return False
+    return "\\u0000" not in text or clean(json.loads(text)) == json.loads(text)
 
 
 def storable_json(model: BaseModel) -> JsonObject:

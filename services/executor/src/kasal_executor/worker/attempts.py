@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 from kasal_bus import Bus
-from kasal_contracts.executions import ChildJob, ChildOutcome, ResourceUsage
+from kasal_contracts.executions import ChildJob, ChildOutcome, ResourceUsage, Status
 
 from .broker import Broker
 from .child_process import ChildExit, ChildProcess
@@ -38,8 +38,8 @@ class Attempts:
     zygote: Zygote
     broker: Broker
 
-    async def run(self, hold: Hold) -> None:
-        """Run the attempt to its end and tell the recorder, unless it was lost or is to be handed back.
+    async def run(self, hold: Hold) -> bool:
+        """Run the attempt to its end. Whether the recorder was told: not so when it was lost or is to be handed back.
 
         Raises TimeoutError when no child could be had.
         """
@@ -56,8 +56,9 @@ class Attempts:
             )
             log.info("attempt_ended", execution_id=claim.execution_id, attempt=claim.attempt, exit=str(ending.exit))
             outcome = outcome_of(ending, progress, claim.limits, last_seq=stream.last_seq, resources=resources)
-            if hold.reason is not StopReason.DRAIN and not hold.lost.is_set():
-                await _unless_lost(hold, stream.end(outcome))
+            if hold.reason is StopReason.DRAIN and outcome.status is not Status.SUCCEEDED:
+                return False
+            return bool(await _unless_lost(hold, stream.end(outcome)))
 
     async def _child(self, hold: Hold, stream: EventStream, progress: Progress) -> Ending:
         with self.broker.admitted(hold.claim) as token:

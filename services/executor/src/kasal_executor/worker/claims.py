@@ -15,9 +15,9 @@ from kasal_db import Database, db_now
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .. import event_log
-from ..states import EVENT_OF
-from ..tables import Execution
+from kasal_executor import event_log
+from kasal_executor.states import EVENT_OF
+from kasal_executor.tables import Execution
 
 CLAIMABLE = (Status.QUEUED, Status.RETRYING)
 
@@ -41,9 +41,7 @@ class Claim:
 
     @property
     def act(self) -> Act:
-        return Act(
-            group_id=self.group_id, user_id=self.user_id, execution_id=self.execution_id, attempt=self.attempt
-        )
+        return Act(group_id=self.group_id, user_id=self.user_id, execution_id=self.execution_id, attempt=self.attempt)
 
 
 async def claim(database: Database, bus: Bus, job: ExecutionJob, worker_id: str, lease: timedelta) -> Claim | None:
@@ -119,6 +117,7 @@ async def give_back(database: Database, bus: Bus, held: Claim, worker_id: str) -
             published_at=None,
             available_at=db_now(),
             queue_reason="its worker was stopped",
+            lost_leases=Execution.lost_leases + 1,
             last_seq=0,
             revision=Execution.revision + 1,
         )

@@ -60,10 +60,11 @@ class EventStream:
             self._sent.clear()
             await self._sent.wait()
 
-    async def end(self, outcome: AttemptOutcome) -> None:
-        """The last message of the attempt. Returns once the broker has it."""
+    async def end(self, outcome: AttemptOutcome) -> bool:
+        """The last message of the attempt. True once the broker has it."""
         await self.flushed()
         await self._send([], outcome)
+        return True
 
     @asynccontextmanager
     async def sending(self) -> AsyncGenerator[None]:
@@ -99,9 +100,7 @@ class EventStream:
 
     async def _send(self, events: list[NumberedEvent], outcome: AttemptOutcome | None) -> None:
         """Repeats until the broker confirms; the recorder drops what it has seen."""
-        message = AttemptEvents(
-            execution_id=self._execution_id, attempt=self._attempt, events=events, outcome=outcome
-        )
+        message = AttemptEvents(execution_id=self._execution_id, attempt=self._attempt, events=events, outcome=outcome)
         delay = FIRST_BACK_OFF
         while True:
             try:

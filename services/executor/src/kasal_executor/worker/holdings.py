@@ -3,10 +3,15 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from time import monotonic
 
 from .claims import Claim
 
 Kill = Callable[[], None]
+Key = tuple[str, int]
+
+# How long the lease of an attempt is renewed after its outcome was sent, for the recorder to note the end.
+AFTERLIFE_S = 60
 
 
 class StopReason(StrEnum):
@@ -27,11 +32,15 @@ class Hold:
     def __init__(self, claim: Claim, lease_ends: float) -> None:
         self.claim = claim
         self.lease_ends = lease_ends
-        self.is_running = True
+        self.ended_at: float | None = None
         self.reason: StopReason | None = None
         self.kill: Kill | None = None
         self.stopping = asyncio.Event()
         self.lost = asyncio.Event()
+
+    @property
+    def is_running(self) -> bool:
+        return self.ended_at is None
 
     def stop(self, reason: StopReason) -> None:
         """The first reason stays, but for a lost lease, after which nothing of the attempt counts."""
@@ -48,7 +57,7 @@ class Holdings:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.draining = False
-        self._held: dict[tuple[str, int], Hold] = {}
+        self._held: dict[Key, Hold] = {}
         self._freed = asyncio.Event()
         self._emptied = asyncio.Event()
 
@@ -78,15 +87,30 @@ class Holdings:
         self._held[claim.key] = hold
         return hold
 
-    def find(self, key: tuple[str, int]) -> Hold | None:
+    def find(self, key: Key) -> Hold | None:
         return self._held.get(key)
 
     def end(self, hold: Hold) -> None:
-        """The slot is free again; the lease is renewed until `forget`."""
-        hold.is_running = False
+        """The slot is free again; the lease is renewed until the end is in the log."""
+        hold.ended_at = monotonic()
+        if hold.lost.is_set():
+            self.forget(hold)
         self._freed.set()
         if not self.running:
             self._emptied.set()
 
+    def lose(self, hold: Hold) -> None:
+        """The row is not ours any more: its end was recorded, or the lease went to somebody else."""
+        if hold.is_running:
+            hold.stop(StopReason.LEASE_LOST)
+        else:
+            self.forget(hold)
+
     def forget(self, hold: Hold) -> None:
         self._held.pop(hold.claim.key, None)
+
+    def forget_old(self) -> None:
+        """Leave what was not recorded in time to the reaper."""
+        for hold in self:
+            if hold.ended_at is not None and monotonic() - hold.ended_at > AFTERLIFE_S:
+                self.forget(hold)

@@ -26,7 +26,7 @@ from .sizes import fitted_result
 _STATUS_OF_CODE: Mapping[str, Status] = MappingProxyType(
     {ErrorCode.CANCELLED: Status.CANCELLED, ErrorCode.TIMEOUT: Status.TIMED_OUT}
 )
-_PROGRESS = MappingProxyType(
+_PROGRESS: Mapping[str, str] = MappingProxyType(
     {
         EventType.TASK_STARTED: "pending",
         EventType.TASK_COMPLETED: "completed",

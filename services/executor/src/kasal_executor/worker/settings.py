@@ -10,6 +10,7 @@ from kasal_runtime.settings import CommonSettings
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+
 class WorkerSettings(CommonSettings):
     """Environment of one worker, read once at start."""
 

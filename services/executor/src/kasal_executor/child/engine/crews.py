@@ -83,7 +83,7 @@ class ExecutionCrew(Crew):  # type: ignore[misc]
 
     def _add_delegation_tools(self, task: Task, tools: list[Any]) -> list[Any]:
         # A task may have its agent to itself; nobody is offered their own role as a coworker.
-        coworkers = [agent for agent in self.agents if task.agent and agent.role != task.agent.role]
+        coworkers = [each for each in self.agents if task.agent and each.role != task.agent.role]
         return self._inject_delegation_tools(tools or [], task.agent, coworkers) if coworkers else tools
 
     def _handle_crew_planning(self) -> None:
@@ -97,6 +97,17 @@ class ExecutionCrew(Crew):  # type: ignore[misc]
             ) from None
 
 
+class ExecutionAgent(Agent):  # type: ignore[misc]
+    def create_agent_executor(self, tools: Any = None, task: Any = None) -> None:
+        """Give the executor its crew afterwards; its constructor would hold the crew to the limits of `Crew`."""
+        crew, self.crew = self.crew, None
+        try:
+            super().create_agent_executor(tools, task)
+        finally:
+            self.crew = crew
+        self.agent_executor.crew = crew
+
+
 def gated_task(gate: Callable[[], bool], **fields: Any) -> ConditionalTask:
     """A task that waits for the asynchronous ones before it, and then runs if `gate` says so."""
     return ConditionalTask(condition=lambda _: gate(), **fields)
@@ -104,7 +115,7 @@ def gated_task(gate: Callable[[], bool], **fields: Any) -> ConditionalTask:
 
 def manager_agent(llm: Any, **fields: Any) -> Agent:
     """The manager that CrewAI would make for the hierarchical process, but with our limits in `fields`."""
-    return Agent(
+    return ExecutionAgent(
         role=I18N_DEFAULT.retrieve(MANAGER, "role"),
         goal=I18N_DEFAULT.retrieve(MANAGER, "goal"),
         backstory=I18N_DEFAULT.retrieve(MANAGER, "backstory"),

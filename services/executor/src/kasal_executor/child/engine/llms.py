@@ -38,7 +38,7 @@ class Seat(Protocol):
     @property
     def url(self) -> str: ...
 
-    def ask(self, call: Callable[[], Any], *, agent: Any, task: Any, has_tools: bool) -> Any: ...
+    def ask(self, call: Callable[[], Any], *, agent: Any, task: Any, has_tools: bool, has_form: bool) -> Any: ...
 
 
 def _through_the_seat(call: Any) -> Any:
@@ -49,7 +49,8 @@ def _through_the_seat(call: Any) -> Any:
             lambda: call.__wrapped__(self, *args, **kwargs),
             agent=kwargs.get("from_agent"),
             task=kwargs.get("from_task"),
-            has_tools=bool(kwargs.get("tools") or kwargs.get("response_model")),
+            has_tools=bool(kwargs.get("tools")),
+            has_form=bool(kwargs.get("response_model")),
         )
 
     asked._crewai_rate_limit_wrapped = True  # type: ignore[attr-defined]

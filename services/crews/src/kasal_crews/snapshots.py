@@ -1,0 +1,87 @@
+"""`/internal/snapshots`: a crew with everything that one execution of it needs, for the executor."""
+
+import hashlib
+import json
+from typing import Annotated, Self
+
+from fastapi import APIRouter
+from kasal_contracts.crew import CrewDocument
+from kasal_contracts.executions import Snapshot
+from kasal_contracts.identity import Caller
+from kasal_contracts.wire import JsonObject, Strict
+from kasal_runtime.security import Operator
+from pydantic import Field, JsonValue, model_validator
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from .models import resolved
+from .requests import HeldKeys, KnownAddresses, Reading
+from .rows import find
+from .surroundings import Offer, look_around
+from .tables import Crew
+from .tools import read_configs, resolved_tool
+from .validation import admit, models_named, tools_named
+from .versions import find_version
+
+router = APIRouter(tags=["internal"])
+
+
+class SnapshotOrder(Strict):
+    """Either a saved crew, its newest version where none is named, or a whole document."""
+
+    crew_id: str | None = None
+    version: Annotated[int, Field(ge=1, lt=10**9)] | None = None
+    crew: JsonObject | None = None
+
+    @model_validator(mode="after")
+    def _names_one_crew(self) -> Self:
+        if (self.crew_id is None) == (self.crew is None):
+            raise ValueError("name a saved crew in crew_id or send one in crew: one of the two")
+        if self.version is not None and self.crew_id is None:
+            raise ValueError("a version belongs to a saved crew: name it in crew_id")
+        return self
+
+
+@router.post("/internal/snapshots", summary="Fix everything that an execution of a crew needs")
+async def make_snapshot(
+    order: SnapshotOrder, me: Operator, keys: HeldKeys, addresses: KnownAddresses, session: Reading
+) -> Snapshot:
+    definition, version = await _ordered(session, me, order)
+    offer = await look_around(session, me, keys, addresses)
+    prefix = ("body", "crew") if order.crew is not None else ("crew",)
+    crew = admit(definition, offer.around, *prefix, for_run=True)
+    configs = await read_configs(session, me)
+    return Snapshot(
+        crew_id=order.crew_id,
+        version=version,
+        crew=crew,
+        models=[resolved(offer.models[alias], keys, addresses) for alias in models_of(crew, offer)],
+        default_model=offer.around.default_model,
+        tools=[resolved_tool(name, configs.get(name)) for name in sorted({name for _, name in tools_named(crew)})],
+        memory_identity=memory_identity(me, crew, offer.around.default_model) if crew.configuration.memory else None,
+    )
+
+
+async def _ordered(session: AsyncSession, me: Caller, order: SnapshotOrder) -> tuple[JsonValue, int | None]:
+    """The definition and its version. Raises NotFoundError."""
+    if order.crew_id is None:
+        return order.crew, None
+    number = order.version or (await find(session, me, Crew, order.crew_id, "crew")).version
+    version = await find_version(session, me, order.crew_id, str(number))
+    return version.definition, version.version
+
+
+def models_of(crew: CrewDocument, offer: Offer) -> list[str]:
+    """Names of the models that an execution may call: the crew's own and the default, where there is such a model."""
+    default = offer.around.default_model
+    named = {name for _, name in models_named(crew, default)}
+    return sorted(named | ({default} & offer.models.keys()))
+
+
+def memory_identity(me: Caller, crew: CrewDocument, default_model: str) -> str:
+    """Under which name memory is kept: SHA-256 of canonical JSON (RFC 8785) of who the crew is, not of every word."""
+    models = {agent.model or default_model for agent in crew.agents}
+    roles, tasks = sorted(agent.role for agent in crew.agents), sorted(task.key for task in crew.tasks)
+    canonical = json.dumps(
+        [me.group_id, roles, tasks, crew.name, sorted(models)], separators=(",", ":"), ensure_ascii=False
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,115 @@
+"""`/crews/{id}/versions`: what a crew was, and how to have it back."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from kasal_contracts.crew import CrewDocument
+from kasal_contracts.errors import NotFoundError
+from kasal_contracts.identity import Caller
+from kasal_contracts.pages import Page
+from kasal_contracts.wire import Frozen, Timestamp
+from kasal_db import owned, page_of
+from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
+from kasal_runtime.revisions import IfMatch, check_match, set_etag
+from kasal_runtime.security import Editor, Viewer
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from .crews import PATH as CREWS
+from .crews import rewrite
+from .diff import Change, changes
+from .documents import CrewOut, crew_out
+from .requests import HeldKeys, KnownAddresses, Reading, Writing
+from .rows import find
+from .surroundings import look_around
+from .tables import Crew, CrewVersion
+from .validation import admit
+
+PATH = f"{CREWS}/{{crew_id}}/versions"
+MAX_DIGITS = 9
+router = APIRouter(tags=["crews"])
+
+Number = Annotated[int, Query(ge=1, lt=10**MAX_DIGITS)]
+
+
+class VersionSummary(Frozen):
+    id: str
+    group_id: str
+    crew_id: str
+    version: int
+    created_by: str
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class VersionOut(VersionSummary):
+    crew: CrewDocument
+
+
+class VersionDiff(Frozen):
+    """What changed from one version to another. An unchanged definition has no changes."""
+
+    from_: int = Field(alias="from")
+    to: int
+    changes: list[Change]
+
+
+@router.get(PATH, summary="List the versions of a crew")
+async def list_versions(
+    crew_id: str, me: Viewer, session: Reading, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[VersionSummary]:
+    crew = await find(session, me, Crew, crew_id, "crew")
+    rows = owned(CrewVersion, me).where(CrewVersion.crew_id == crew.id)
+    versions, next_cursor = await page_of(session, rows, CrewVersion, limit=limit, cursor=cursor)
+    items = [VersionSummary.model_validate(version, from_attributes=True) for version in versions]
+    return Page(items=items, next_cursor=next_cursor)
+
+
+@router.get(f"{PATH}/diff", summary="Compare two versions of a crew")
+async def diff_versions(
+    crew_id: str, me: Viewer, session: Reading, start: Annotated[Number, Query(alias="from")], to: Number
+) -> VersionDiff:
+    before = await find_version(session, me, crew_id, str(start))
+    after = await find_version(session, me, crew_id, str(to))
+    return VersionDiff(from_=start, to=to, changes=list(changes(before.definition, after.definition)))
+
+
+@router.get(f"{PATH}/{{number}}", summary="Read one version of a crew")
+async def read_version(crew_id: str, number: str, me: Viewer, session: Reading, response: Response) -> VersionOut:
+    version = await find_version(session, me, crew_id, number)
+    set_etag(response, version.revision)
+    summary = VersionSummary.model_validate(version, from_attributes=True)
+    return VersionOut(**summary.model_dump(), crew=CrewDocument.model_validate(version.definition))
+
+
+@router.post(f"{PATH}/{{number}}/restore", summary="Make an old version the newest again")
+async def restore_version(
+    crew_id: str,
+    number: str,
+    me: Editor,
+    keys: HeldKeys,
+    addresses: KnownAddresses,
+    session: Writing,
+    response: Response,
+    if_match: IfMatch = None,
+) -> CrewOut:
+    crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
+    check_match(if_match, crew.revision)
+    version = await find_version(session, me, crew_id, number)
+    offer = await look_around(session, me, keys, addresses)
+    document = admit(version.definition | {"published": list(crew.published)}, offer.around, "crew")
+    await rewrite(session, me, crew, document)
+    set_etag(response, crew.revision)
+    return crew_out(crew)
+
+
+async def find_version(session: AsyncSession, me: Caller, crew_id: str, number: str) -> CrewVersion:
+    """Raises NotFoundError. `number` is whatever stood in the path."""
+    crew = await find(session, me, Crew, crew_id, "crew")
+    version = None
+    if number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS:
+        rows = owned(CrewVersion, me).where(CrewVersion.crew_id == crew.id, CrewVersion.version == int(number))
+        version = await session.scalar(rows)
+    if version is None:
+        raise NotFoundError("version", number)
+    return version

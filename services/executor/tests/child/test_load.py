@@ -1,0 +1,58 @@
+"""Many children at once, and what one costs. The numbers are printed; what is asserted is far from them."""
+
+import asyncio
+import statistics
+
+import pytest
+from kasal_executor.worker.zygote import Zygote
+
+from .egress import Calls, Says, ScriptedEgress, tool_results
+from .runs import Ended, crew, job, read_all, run, task
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def until_parked(zygote: Zygote, count: int) -> None:
+    """Give the zygote time for its spares: what is measured is the parked ones."""
+    reaped = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.35 * count, reaped.set)
+    await reaped.wait()
+
+
+async def test_thirty_children_work_at_once(zygote: Zygote, egress: ScriptedEgress) -> None:
+    started = asyncio.get_running_loop().time()
+    ended: list[Ended] = await asyncio.gather(
+        *(run(zygote, job(crew(task("write")), egress.path)) for _ in range(30))
+    )
+    took = asyncio.get_running_loop().time() - started
+    print(f"30 executions at once: {took:.1f} s, {30 / took:.1f} a second")
+    assert [each.result.text for each in ended] == ["All done."] * 30
+
+
+async def test_a_parked_child_begins_at_once(zygote: Zygote, egress: ScriptedEgress) -> None:
+    loop = asyncio.get_running_loop()
+    to_first_request, in_all, memory, cpu = [], [], [], []
+    for _ in range(8):
+        await until_parked(zygote, 1)
+        egress.arrivals.clear()
+        started = loop.time()
+        async with await zygote.spawn(job(crew(task("write")), egress.path)) as child:
+            ended = await read_all(child)
+        assert ended.result.text == "All done."
+        to_first_request.append(1000 * (egress.arrivals[0] - started))
+        in_all.append(1000 * (loop.time() - started))
+        memory.append(ended.exit.max_private_mib)
+        cpu.append(1000 * ended.exit.cpu_s)
+    print(
+        f"job to first model request {statistics.median(to_first_request):.0f} ms, in all"
+        f" {statistics.median(in_all):.0f} ms, {statistics.median(cpu):.0f} ms CPU,"
+        f" {statistics.median(memory):.1f} MiB above start"
+    )
+    assert statistics.median(to_first_request) < 1000
+
+
+async def test_memory_that_a_job_takes_is_measured(zygote: Zygote, egress: ScriptedEgress) -> None:
+    egress.script = lambda messages: Says("Done.") if tool_results(messages) else Calls("test_allocate", {"mib": 100})
+    wanted = job(crew(task("take", tools=["test_allocate"])), egress.path, tools=("test_allocate",))
+    ended = await run(zygote, wanted)
+    assert 95 < ended.exit.max_private_mib < 200
