@@ -63,8 +63,11 @@ def _breaches_of(node: ast.AST, name: str, is_test: bool) -> Iterator[str]:
 
 
 def _is_broad(handler: ast.ExceptHandler) -> bool:
+    """Catches everything and goes on; what is raised anew is not swallowed."""
     if handler.type is None:
         return True
+    if isinstance(handler.body[-1], ast.Raise):
+        return False
     names = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(isinstance(item, ast.Name) and item.id in {"Exception", "BaseException"} for item in names)
 

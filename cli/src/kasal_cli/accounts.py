@@ -1,7 +1,63 @@
-def login(): ...
-def generate_key(): ...
-def create_user(): ...
-def run(): ...
-def runs(): ...
-def logs(): ...
-def cancel(): ...
+"""Commands about people and keys."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from kasal_contracts.errors import KasalError
+from kasal_db import Keyring, open_database
+from pydantic import SecretStr
+
+from .console import MISUSED, err, fail, out
+from .credentials import Credential, log_in, user_store
+
+Url = Annotated[str, typer.Option(help="Which Kasal.", envvar="KASAL_URL")]
+Email = Annotated[str, typer.Option(help="Whose account.", prompt=True)]
+Password = Annotated[str, typer.Option(help="Asked for when it is not given.", prompt=True, hide_input=True)]
+
+
+def login(email: Email, password: Password, url: Url = "http://127.0.0.1:8000") -> None:
+    """Log in, and keep the session for later commands."""
+    credential = asyncio.run(_log_in(url, email, password))
+    user_store().keep(credential)
+    out.print(f"logged in to {url} as {email}", highlight=False)
+
+
+async def _log_in(url: str, email: str, password: str) -> Credential:
+    try:
+        return await log_in(url, email, SecretStr(password))
+    except KasalError as error:
+        fail(str(error))
+
+
+def generate_key(key_id: Annotated[str, typer.Option("--id", help="Name of the key.")] = "") -> None:
+    """Print a fresh master key for KASAL_ENCRYPTION_KEYS. Keep it: without it, stored secrets are lost."""
+    name = key_id or datetime.now(UTC).strftime("k%Y%m%d")
+    typer.echo(Keyring.generate(name))
+
+
+def create_user(
+    email: Email,
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+) -> None:
+    """Make the first user, a system administrator, straight in the database."""
+    from kasal_auth.settings import AuthSettings
+
+    url = AuthSettings().database_url.get_secret_value()
+    if not url:
+        fail("KASAL_DATABASE_URL is not set; with `kasal dev` the first admin is there already", code=MISUSED)
+    try:
+        made = asyncio.run(_create(url, email, SecretStr(password)))
+    except (KasalError, OSError) as error:
+        fail(str(error))
+    if not made:
+        fail("there are users already; an administrator adds more with POST /api/v1/users")
+    err.print(f"{email} is the first administrator")
+
+
+async def _create(url: str, email: str, password: SecretStr) -> bool:
+    from kasal_auth.first_admin import ensure_first_admin
+
+    async with open_database(url, "auth", pool_size=1) as database:
+        return await ensure_first_admin(database, email, password)

@@ -37,7 +37,9 @@ def dev(
 
     configure_logs(json=False, level="warning")
     try:
-        _run(develop(Embedding(data_dir, host, port, slots), stopped=_stop_signal))
+        # uvloop would run the fork hooks of every library of this process, the vector store's among them, for each
+        # program that is started; asyncio does not.
+        asyncio.run(develop(Embedding(data_dir, host, port, slots), stopped=_stop_signal))
     except DataDirBusyError as error:
         fail(str(error))
     except OSError as error:

@@ -67,7 +67,7 @@ class Front:
             sent["Authorization"] = f"Bearer {token}"
         async with self.session.request(method, f"http://auth{path}", json=body, headers=sent) as response:
             text = await response.text()
-            is_json = "json" in response.headers.get("content-type", "")
+            is_json = bool(text) and "json" in response.headers["content-type"]
             return Answer(response.status, response.headers, json.loads(text) if is_json else None, text)
 
     async def login(self, email: str, password: str = PASSWORD, **headers: str) -> Answer:

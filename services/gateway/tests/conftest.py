@@ -81,17 +81,17 @@ def crews() -> Crews:
 
 @pytest.fixture
 async def gateways(tmp_path: Path, bus: Bus, auth: Auth, executor: Executor, crews: Crews) -> AsyncGenerator[Gateways]:
-    """Opens gateways; keyword arguments are settings. The memory service is always away."""
+    """Opens gateways; keyword arguments are settings, `on` another bus. The memory service is always away."""
     (tmp_path / "bootstrap.key").write_text("bootstrap\n")
     peers = Peers({"auth": auth.app(), "executor": executor.app(), "crews": crews.app()})
     here, nowhere = f"unix:{tmp_path}/peers.sock", f"unix:{tmp_path}/nowhere.sock"
 
     @asynccontextmanager
-    async def open_one(**settings: object) -> AsyncGenerator[httpx.AsyncClient]:
+    async def open_one(on: Bus = bus, **settings: object) -> AsyncGenerator[httpx.AsyncClient]:
         urls = {"memory_url": nowhere, **dict.fromkeys(("auth_url", "crews_url", "executor_url"), here)}
         read = GatewaySettings.model_validate({"secret_dir": tmp_path, **urls, **settings})
         async with (
-            open_host("gateway", read, bus) as host,
+            open_host("gateway", read, on) as host,
             SERVICE.open(read, host) as app,
             serving(app) as port,
             httpx.AsyncClient(

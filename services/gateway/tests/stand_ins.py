@@ -1,4 +1,4 @@
-"""Small real services behind the gateway: an auth that signs, an executor with a log, a service that tells what it got."""
+"""Small real services behind the gateway: auth signs, the executor has a log, crews tells what it got."""
 
 import asyncio
 import base64
@@ -100,7 +100,7 @@ class Executor:
         self.reads: list[int] = []
         self.cancelled = asyncio.Event()
         self.broken = False
-        self._bus = bus
+        self.bus = bus
 
     def event(self, type_: str, *, id_: int | None = None, text: str = "") -> Event:
         now = datetime.now(UTC)
@@ -114,7 +114,7 @@ class Executor:
             await self.tell(*events)
 
     async def tell(self, *events: Event) -> None:
-        await self._bus.publish(LIVE, self.id, LiveEvents(execution_id=self.id, events=list(events)))
+        await self.bus.publish(LIVE, self.id, LiveEvents(execution_id=self.id, events=list(events)))
 
     def app(self) -> ASGIApp:
         return Router(
@@ -210,3 +210,42 @@ def well(version: str = "1.2.3", **paths: object) -> list[Route]:
         return JSONResponse({"openapi": "3.1.0", "info": {"version": version}, "paths": paths})
 
     return [Route("/readyz", alive), Route("/openapi.json", openapi)]
+
+
+class Cable:
+    """A way to the broker that can be pulled out and put back."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._broker = host, port
+        self._pipes: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def plug_in(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def pull_out(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for pipe in self._pipes:
+            pipe.cancel()
+        if self._pipes:
+            await asyncio.wait(self._pipes)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._broker)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            pipe = asyncio.create_task(self._pass_on(source, sink))
+            self._pipes.add(pipe)
+            pipe.add_done_callback(self._pipes.discard)
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        except ConnectionError:
+            pass
+        finally:
+            sink.close()

@@ -51,7 +51,7 @@ class Replica:
 
     def of(self, group: str) -> "Replica":
         """The same replica, seen from another group."""
-        return replace(self)
+        return replace(self, group=group)
 
     def make_crew(self) -> str:
         """The id of a crew that the crews service knows in this group."""
@@ -123,14 +123,14 @@ class World:
     opened: int = 0
 
     @asynccontextmanager
-    async def replica(self, data: str = "data") -> AsyncGenerator[Replica]:
-        """A replica with its files in `data`."""
+    async def replica(self, data: str = "data", **settings: Any) -> AsyncGenerator[Replica]:
+        """A replica with its files in `data`, seen from a new group."""
         self.opened += 1
         socket = self.folder / f"memory-{self.opened}.sock"
-        settings = MemorySettings(database_url=SecretStr(self.database_url), data_dir=self.folder / data)
+        usual = {"database_url": SecretStr(self.database_url), "data_dir": self.folder / data}
         async with AsyncExitStack() as stack:
             host = await stack.enter_async_context(self.host("memory"))
-            app = await stack.enter_async_context(SERVICE.open(settings, host))
+            app = await stack.enter_async_context(SERVICE.open(MemorySettings(**{**usual, **settings}), host))
             await stack.enter_async_context(serving(app, uds=socket))
             peer = await stack.enter_async_context(open_peer("memory", f"unix:{socket}", timedelta(seconds=30)))
             yield Replica(self, peer, new_id())
@@ -164,7 +164,6 @@ class World:
             return {"items": []}
 
         return router
-
 
 
 @asynccontextmanager

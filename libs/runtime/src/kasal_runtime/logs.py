@@ -29,3 +29,6 @@ def configure_logs(*, json: bool, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    for noisy in ("aiormq", "aio_pika"):
+        # They log a traceback for each lost connection; the bus says it once, in a line.
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)

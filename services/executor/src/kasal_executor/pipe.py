@@ -57,9 +57,10 @@ class Exited(Frozen):
 
 
 class ZygoteReport(Frozen):
-    """One datagram from the zygote; one field is set."""
+    """One datagram from the zygote. `parked` is the number of children that wait for a job."""
 
     ready: bool = False
+    parked: int | None = None
     spawned: Spawned | None = None
     exited: Exited | None = None
 

@@ -58,6 +58,7 @@ class ScriptedEgress:
     fetched: list[dict[str, Any]] = field(default_factory=list)
     memories: list[str] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def prompts(self) -> list[str]:
         return [text_of(request["messages"]) for request in self.requests]
@@ -77,9 +78,49 @@ class ScriptedEgress:
         for chunk in chunks(reply):
             await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
         if isinstance(reply, Hangs):
-            await asyncio.Event().wait()
+            await self.closing.wait()
+            return response
         await response.write(b"data: [DONE]\n\n")
         return response
+
+    async def message(self, request: web.Request) -> web.StreamResponse:
+        """Anthropic's protocol, for an answer in words or a refusal."""
+        assert request.headers["x-api-key"] == TOKEN
+        body = await request.json()
+        self.requests.append(body)
+        reply = self.script(body["messages"])
+        if isinstance(reply, Refuses):
+            error = {"error": {"code": reply.code, "message": reply.message}}
+            return web.json_response(error, status=reply.status)
+        assert isinstance(reply, Says)
+        usage = {"input_tokens": 10, "output_tokens": 0}
+        message = {"id": "1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": usage}
+        events: list[dict[str, Any]] = [
+            {"type": "message_start", "message": {**message, "stop_reason": None, "stop_sequence": None}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": reply.text}},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+            {"type": "message_stop"},
+        ]
+        text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+        return web.Response(text=text, content_type="text/event-stream")
+
+    async def generate(self, request: web.Request) -> web.StreamResponse:
+        """Google's protocol, for an answer in words or a refusal."""
+        assert request.headers["x-goog-api-key"] == TOKEN
+        body = await request.json()
+        self.requests.append(body)
+        reply = self.script([])
+        if isinstance(reply, Refuses):
+            error = {"error": {"code": reply.code, "message": reply.message}}
+            return web.json_response(error, status=reply.status)
+        assert isinstance(reply, Says)
+        chunk = {
+            "candidates": [{"content": {"role": "model", "parts": [{"text": reply.text}]}, "finishReason": "STOP"}],
+            "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15},
+        }
+        return web.Response(text=f"data: {json.dumps(chunk)}\n\n", content_type="text/event-stream")
 
     async def search(self, request: web.Request) -> web.Response:
         wanted = await request.json()
@@ -143,6 +184,8 @@ async def scripted_egress(path: Path) -> AsyncIterator[ScriptedEgress]:
     egress = ScriptedEgress(path)
     app = web.Application()
     app.router.add_post("/llm/{alias}/v1/chat/completions", egress.complete)
+    app.router.add_post("/llm/{alias}/v1/messages", egress.message)
+    app.router.add_post("/llm/{alias}/v1beta/models/{call}", egress.generate)
     app.router.add_post("/memory/search", egress.search)
     app.router.add_post("/memory/records", egress.remember)
     app.router.add_post("/tools/http", egress.fetch)
@@ -152,4 +195,5 @@ async def scripted_egress(path: Path) -> AsyncIterator[ScriptedEgress]:
     try:
         yield egress
     finally:
+        egress.closing.set()
         await runner.cleanup()

@@ -12,13 +12,6 @@ from .runs import Ended, crew, job, read_all, run, task
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def until_parked(zygote: Zygote, count: int) -> None:
-    """Give the zygote time for its spares: what is measured is the parked ones."""
-    reaped = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.35 * count, reaped.set)
-    await reaped.wait()
-
-
 async def test_thirty_children_work_at_once(zygote: Zygote, egress: ScriptedEgress) -> None:
     started = asyncio.get_running_loop().time()
     ended: list[Ended] = await asyncio.gather(
@@ -33,7 +26,7 @@ async def test_a_parked_child_begins_at_once(zygote: Zygote, egress: ScriptedEgr
     loop = asyncio.get_running_loop()
     to_first_request, in_all, memory, cpu = [], [], [], []
     for _ in range(8):
-        await until_parked(zygote, 1)
+        await zygote.wait_parked(1)
         egress.arrivals.clear()
         started = loop.time()
         async with await zygote.spawn(job(crew(task("write")), egress.path)) as child:

@@ -62,16 +62,21 @@ class EventLog:
 
 
 class Follower:
-    """Joins log and mailbox. `last` is the id that the client has; `ended` is set with the final event."""
+    """Joins log and mailbox. `last` is the id that the client has."""
 
     def __init__(self, event_log: EventLog, mailbox: Mailbox, last: int) -> None:
-        self.ended = False
         self._log = event_log
         self._mailbox = mailbox
         self._last = last
         self._generation = mailbox.generation
         self._behind = True
+        self._final = False
         self._ready: list[Event] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the final event was handed out."""
+        return self._final and not self._ready
 
     async def has_more(self) -> bool:
         """Whether anything follows `last`, now or later. Raises KasalError when the caller may not know."""
@@ -116,14 +121,14 @@ class Follower:
         return fresh
 
     def _accepts(self, event: Event) -> bool:
-        if self.ended:
+        if self._final:
             return False
         if event.id is None:
             return True
         if event.id <= self._last:
             return False
         self._last = event.id
-        self.ended = event.is_end
+        self._final = event.is_end
         return True
 
 

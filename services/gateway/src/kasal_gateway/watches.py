@@ -29,6 +29,7 @@ class Watches:
 
     def __init__(self, feed: Feed, mailbox_size: int) -> None:
         self._feed = feed
+        self._generation = feed.generation
         self._mailbox_size = mailbox_size
         self._watches: dict[str, _Watch] = {}
 
@@ -70,11 +71,10 @@ class Watches:
 
     async def deliver(self) -> None:
         """Runs until cancelled: hands what the feed hears to whoever watches."""
-        generation = self._feed.generation
         while True:
             letter = await self._feed.next(LISTEN)
-            if generation != self._feed.generation:
-                generation = self._feed.generation
+            if self._generation != self._feed.generation:
+                self._generation = self._feed.generation
                 self._tell_all()
             if letter is not None:
                 key, message = letter

@@ -1,5 +1,6 @@
 """Bodies and query parameters of requests."""
 
+import json
 import math
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from kasal_contracts.wire import Frozen, JsonObject, Strict
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 MAX_DEPTH = 20
+MAX_METADATA = 64_000
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -26,7 +28,14 @@ def _storable(text: str) -> str:
     return text
 
 
+def _small(metadata: JsonObject) -> JsonObject:
+    if len(json.dumps(metadata)) > MAX_METADATA:
+        raise ValueError(f"is more than {MAX_METADATA} characters as JSON")
+    return metadata
+
+
 Storable = Annotated[str, AfterValidator(_storable)]
+Metadata = Annotated[JsonObject, AfterValidator(_small)]
 
 
 class Body(Strict):
@@ -58,7 +67,7 @@ class RecordIn(Body):
     agent: Name | None = None
     session_id: SessionId | None = None
     entity: Name | None = None
-    metadata: JsonObject = Field(default={}, description="At most 64 kB as JSON.")
+    metadata: Metadata = Field(default={}, description="At most 64 kB as JSON.")
 
 
 class SearchIn(Body, RecallIn):

@@ -40,8 +40,9 @@ class Declarations:
         if queue.name in self._declared:
             return
         async with self._declaring:
-            await self._declare(connection, queue)
-            self._declared.add(queue.name)
+            if queue.name not in self._declared:
+                await self._declare(connection, queue)
+                self._declared.add(queue.name)
 
     async def _declare(self, connection: AbstractConnection, queue: Queue | DeadQueue) -> None:
         dead = self.name(queue.dead if isinstance(queue, Queue) else queue)

@@ -29,6 +29,8 @@ def broker_errors() -> Generator[None]:
     """Whatever the library raises becomes BusUnavailableError."""
     try:
         yield
+    except BusUnavailableError:
+        raise
     except Exception as error:  # aiormq hands whatever broke its reader, of any type, to all who wait
         raise BusUnavailableError(str(error) or type(error).__name__) from error
     except asyncio.CancelledError as error:

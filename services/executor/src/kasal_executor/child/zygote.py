@@ -41,9 +41,11 @@ class Zygote:
         self._control = control
         self._wanted_spares = spares
         self._root = root
+        self._rehearsing: dict[int, Parked] = {}
         self._spares: deque[Parked] = deque()
-        self._asked_at = 0.0
+        self._quiet_since = 0.0
         self._wake_reader, self._wake_writer = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
         """Serve until the worker closes its end."""
@@ -51,28 +53,34 @@ class Zygote:
         self._wake_reader.settimeout(0)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._control, selectors.EVENT_READ)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._report(ZygoteReport(ready=True))
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._control, selectors.EVENT_READ)
-            selector.register(self._wake_reader, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select(self._patience()):
-                    if key.fileobj is self._wake_reader:
-                        self._wake_reader.recv(DATAGRAM)
-                    elif not self._serve_one():
-                        return
-                self._reap()
-                if self._lacks_spares() and self._patience() == 0:
-                    self._spares.append(self._fork(rehearse=True))
-
-    def _lacks_spares(self) -> bool:
-        return len(self._spares) < self._wanted_spares
+        while True:
+            for key, _ in self._selector.select(self._patience()):
+                if key.fileobj is self._wake_reader:
+                    self._wake_reader.recv(DATAGRAM)
+                elif key.fileobj is not self._control:
+                    self._park(key.fd)
+                elif not self._serve_one():
+                    return
+            self._reap()
+            if self._patience() == 0:
+                child = self._fork(rehearse=True)
+                self._rehearsing[child.channel] = child
+                self._selector.register(child.channel, selectors.EVENT_READ)
 
     def _patience(self) -> float | None:
         """Seconds until a spare should be made; `None` while there are enough."""
-        if not self._lacks_spares():
+        if len(self._spares) + len(self._rehearsing) >= self._wanted_spares:
             return None
-        return max(self._asked_at + REFILL_AFTER_S - time.monotonic(), 0)
+        return max(self._quiet_since + REFILL_AFTER_S - time.monotonic(), 0)
+
+    def _park(self, channel: int) -> None:
+        """The child behind `channel` has said that it is ready, which the worker will read, or it has died."""
+        self._selector.unregister(channel)
+        self._spares.append(self._rehearsing.pop(channel))
+        self._report(ZygoteReport(parked=len(self._spares)))
 
     def _serve_one(self) -> bool:
         datagram = self._control.recv(DATAGRAM)
@@ -81,10 +89,10 @@ class Zygote:
         wanted = Wanted.model_validate_json(datagram)
         child = self._spares.popleft() if self._spares else self._fork(rehearse=False)
         spawned = Spawned(ticket=wanted.ticket, pid=child.pid, directory=str(child.directory))
-        self._report(ZygoteReport(spawned=spawned), child.channel, child.output)
+        self._report(ZygoteReport(spawned=spawned, parked=len(self._spares)), child.channel, child.output)
         os.close(child.channel)
         os.close(child.output)
-        self._asked_at = time.monotonic()
+        self._quiet_since = time.monotonic()
         return True
 
     def _fork(self, *, rehearse: bool) -> Parked:
@@ -104,13 +112,22 @@ class Zygote:
             # While the dead child is not reaped its id cannot be reused, so this reaches its own offspring only.
             _kill_group(ended)
             pid, status, usage = os.wait4(ended, 0)
-            parked = [each for each in self._spares if each.pid == pid]
-            for each in parked:
-                self._spares.remove(each)
-                os.close(each.channel)
-                os.close(each.output)
-            if not parked:
+            if not self._was_mine(pid):
                 self._report(ZygoteReport(exited=_exited(pid, status, usage)))
+
+    def _was_mine(self, pid: int) -> bool:
+        """Whether the dead child had not been handed over yet; it is forgotten then."""
+        for child in [*self._rehearsing.values(), *self._spares]:
+            if child.pid == pid:
+                if self._rehearsing.pop(child.channel, None) is not None:
+                    self._selector.unregister(child.channel)
+                else:
+                    self._spares.remove(child)
+                os.close(child.channel)
+                os.close(child.output)
+                self._quiet_since = time.monotonic()
+                return True
+        return False
 
     def _report(self, report: ZygoteReport, *descriptors: int) -> None:
         socket.send_fds(self._control, [report.model_dump_json(exclude_unset=True).encode()], descriptors)

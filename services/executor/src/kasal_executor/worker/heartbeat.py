@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kasal_executor.tables import Execution, Worker
 
 from .holdings import Hold, Holdings, Key, StopReason
+from .settings import SCHEMA
 
 TICK = timedelta(seconds=0.5)
 # Parts of a lease: a loop that is silent for longer has hung; a child is killed that long before its lease ends.
@@ -95,7 +96,7 @@ class Heartbeat:
 
     async def _run(self) -> None:
         url = self._pulse.database_url.get_secret_value()
-        async with open_database(url, "executor", pool_size=1) as database:
+        async with open_database(url, SCHEMA, pool_size=1) as database:
             while not self._closing:
                 beaten = await self._beat(database)
                 self._kill_expired()

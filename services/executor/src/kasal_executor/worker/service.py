@@ -23,10 +23,8 @@ from .claims import give_back
 from .heartbeat import Heartbeat, Pulse
 from .holdings import Hold, Holdings, StopReason
 from .intake import Intake
-from .settings import WorkerSettings
+from .settings import SCHEMA, WorkerSettings
 from .zygote import Zygote, open_zygote
-
-SCHEMA = "executor"
 
 log = structlog.get_logger(__name__)
 

@@ -10,6 +10,9 @@ from kasal_runtime.settings import CommonSettings
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+# Workers share the database of the executor's control plane.
+SCHEMA = "executor"
+
 
 class WorkerSettings(CommonSettings):
     """Environment of one worker, read once at start."""

@@ -54,6 +54,8 @@ class Zygote:
         self._tickets = itertools.count(1)
         self._link: _Link | None = None
         self._ready = asyncio.Event()
+        self._parked_changed = asyncio.Event()
+        self.parked = 0
 
     @property
     def is_ready(self) -> bool:
@@ -61,6 +63,12 @@ class Zygote:
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
+
+    async def wait_parked(self, count: int) -> None:
+        """Until `count` children have everything warm and wait for a job."""
+        while self.parked < count:
+            self._parked_changed.clear()
+            await self._parked_changed.wait()
 
     async def spawn(self, job: ChildJob) -> ChildProcess:
         """A child that works on `job`. Raise `TimeoutError` when no zygote comes up in time."""
@@ -145,6 +153,9 @@ class Zygote:
         if report.ready:
             log.info("zygote_ready")
             self._ready.set()
+        if report.parked is not None:
+            self.parked = report.parked
+            self._parked_changed.set()
         if report.spawned is not None:
             self._hand_over(link, report.spawned, descriptors)
         if report.exited is not None:
@@ -169,6 +180,7 @@ class Zygote:
 
     def _give_up(self, link: _Link) -> None:
         self._link = None
+        self.parked = 0
         for answer in link.waiting.values():
             if not answer.done():
                 answer.set_exception(ZygoteLostError())
