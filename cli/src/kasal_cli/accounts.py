@@ -10,7 +10,8 @@ from kasal_db import Keyring, open_database
 from pydantic import SecretStr
 
 from .console import MISUSED, err, fail, out
-from .credentials import Credential, log_in, user_store
+from .credentials import log_in, user_store
+from .executions import explained
 
 Url = Annotated[str, typer.Option(help="Which Kasal.", envvar="KASAL_URL")]
 Email = Annotated[str, typer.Option(help="Whose account.", prompt=True)]
@@ -19,16 +20,9 @@ Password = Annotated[str, typer.Option(help="Asked for when it is not given.", p
 
 def login(email: Email, password: Password, url: Url = "http://127.0.0.1:8000") -> None:
     """Log in, and keep the session for later commands."""
-    credential = asyncio.run(_log_in(url, email, password))
-    user_store().keep(credential)
+    with explained():
+        user_store().keep(log_in(url, email, SecretStr(password)))
     out.print(f"logged in to {url} as {email}", highlight=False)
-
-
-async def _log_in(url: str, email: str, password: str) -> Credential:
-    try:
-        return await log_in(url, email, SecretStr(password))
-    except KasalError as error:
-        fail(str(error))
 
 
 def generate_key(key_id: Annotated[str, typer.Option("--id", help="Name of the key.")] = "") -> None:

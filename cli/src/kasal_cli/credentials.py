@@ -4,10 +4,9 @@ import fcntl
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
-from kasal_runtime.peers import PeerRefusedError, open_peer
+from kasal_client import Kasal, KasalApiError, Session
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from .console import UNREACHABLE, fail
@@ -18,11 +17,6 @@ class Credential(BaseModel):
     """Which Kasal, and how to get a fresh access token there."""
 
     url: str
-    refresh_token: str
-
-
-class _Session(BaseModel):
-    access_token: str
     refresh_token: str
 
 
@@ -59,30 +53,37 @@ def user_store() -> Store:
     return Store(Path.home() / ".config" / "kasal" / "credential.json")
 
 
-async def log_in(url: str, email: str, password: SecretStr) -> Credential:
-    """Raises PeerRefusedError or PeerUnavailableError."""
-    body = {"email": email, "password": password.get_secret_value()}
-    async with open_peer("gateway", url, timedelta(seconds=15)) as gateway:
-        session = await gateway.call("POST", "/api/v1/auth/login", _Session, body=body)
-    return Credential(url=url, refresh_token=session.refresh_token)
+def log_in(url: str, email: str, password: SecretStr) -> Credential:
+    """Raises KasalApiError or KasalUnreachableError."""
+    with Kasal(url) as kasal:
+        return Credential(url=url, refresh_token=kasal.login(email, password.get_secret_value()).refresh_token)
 
 
-async def keep_local_credential(data_dir: Path, url: str, email: str, password: SecretStr) -> None:
-    """Raises PeerRefusedError or PeerUnavailableError."""
-    local_store(data_dir).keep(await log_in(url, email, password))
+def keep_local_credential(data_dir: Path, url: str, email: str, password: SecretStr) -> None:
+    """Raises KasalApiError or KasalUnreachableError."""
+    local_store(data_dir).keep(log_in(url, email, password))
 
 
-async def access_token(store: Store) -> str:
-    """A fresh access token; the renewed session is kept. Ends the command when the session is over."""
-    with store.locked():
-        credential = store.read()
-        if credential is None:
-            fail("not logged in; `kasal login` does it", code=UNREACHABLE)
-        async with open_peer("gateway", credential.url, timedelta(seconds=15)) as gateway:
-            try:
-                body = {"refresh_token": credential.refresh_token}
-                session = await gateway.call("POST", "/api/v1/auth/refresh", _Session, body=body)
-            except PeerRefusedError:
-                fail(f"the session at {credential.url} has ended; `kasal login` starts another", code=UNREACHABLE)
-        store.keep(Credential(url=credential.url, refresh_token=session.refresh_token))
-    return session.access_token
+@dataclass(frozen=True)
+class StoredSession:
+    """Access tokens out of a store, for as long as its session lives."""
+
+    store: Store
+
+    def renew(self) -> str:
+        """A fresh access token. Ends the command when the session is over."""
+        with self.store.locked():
+            credential = self.store.read()
+            if credential is None:
+                fail("not logged in; `kasal login` does it", code=UNREACHABLE)
+            with Kasal(credential.url, refresh_token=credential.refresh_token) as kasal:
+                session = self._renewed(kasal)
+            self.store.keep(Credential(url=credential.url, refresh_token=session.refresh_token))
+            return session.access_token
+
+    @staticmethod
+    def _renewed(kasal: Kasal) -> Session:
+        try:
+            return kasal.refresh()
+        except KasalApiError:
+            fail(f"the session at {kasal.url} has ended; `kasal login` starts another", code=UNREACHABLE)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kasal_contracts.errors import KasalError
 from kasal_contracts.executions import Status
+from kasal_contracts.wire import JsonObject
 from kasal_runtime.peers import Peer, open_peer
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -41,7 +42,8 @@ async def develop(embedding: Embedding, *, stopped: Callable[[], asyncio.Event])
     stop = stopped()
     async with open_embedded(embedding) as stack, open_peer("gateway", stack.url, timedelta(seconds=30)) as gateway:
         await _ready(gateway)
-        await keep_local_credential(embedding.data_dir, stack.url, stack.admin_email, stack.secrets.admin_password)
+        password = stack.secrets.admin_password
+        await asyncio.to_thread(keep_local_credential, embedding.data_dir, stack.url, stack.admin_email, password)
         out.print(f"Kasal is ready at {stack.url}", highlight=False)
         _introduce(stack)
         async with asyncio.TaskGroup() as tasks:
@@ -86,7 +88,7 @@ async def _run_first_example(gateway: Peer, stack: Embedded) -> None:
         return
     token = await _log_in(gateway, stack.admin_email, stack.secrets.admin_password)
     crews = {path.name: await _load(gateway, token, path) for path in sorted(EXAMPLES.glob("*.json"))}
-    order = {"crew_id": crews[FIRST_EXAMPLE], "labels": {"example": "true"}}
+    order: JsonObject = {"crew_id": crews[FIRST_EXAMPLE], "labels": {"example": "true"}}
     with err.status("Running an example crew on this machine's model …"):
         made = await gateway.call("POST", "/api/v1/execution", _Made, token=token, body=order)
         status = await _end_of(gateway, token, made.id)
@@ -97,7 +99,7 @@ async def _run_first_example(gateway: Peer, stack: Embedded) -> None:
 
 
 async def _log_in(gateway: Peer, email: str, password: SecretStr) -> str:
-    body = {"email": email, "password": password.get_secret_value()}
+    body: JsonObject = {"email": email, "password": password.get_secret_value()}
     return (await gateway.call("POST", "/api/v1/auth/login", _Made, body=body)).access_token
 
 

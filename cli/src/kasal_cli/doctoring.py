@@ -41,10 +41,7 @@ def doctor() -> None:
 
 
 async def examine(settings: CommonSettings) -> list[Finding]:
-    findings = [*_machine(), *_models()]
-    for check in (_database, _broker, _keys):
-        findings.append(await check(settings))
-    return findings
+    return [*_machine(), *_models(), await _database(settings), await _broker(settings), _keys()]
 
 
 def _machine() -> list[Finding]:
@@ -107,11 +104,11 @@ async def _broker(settings: CommonSettings) -> Finding:
     return Finding("Broker", "ok", "answers")
 
 
-async def _keys(settings: CommonSettings) -> Finding:
+def _keys() -> Finding:
     from kasal_auth.settings import AuthSettings
 
     keys = AuthSettings().encryption_keys
-    if keys is None or not keys.get_secret_value():
+    if not keys.get_secret_value():
         return Finding("Encryption keys", "note", "KASAL_ENCRYPTION_KEYS is not set; `kasal dev` makes its own")
     try:
         newest = Keyring.parse(keys).newest

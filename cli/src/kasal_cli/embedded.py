@@ -117,7 +117,7 @@ def embedded_settings(data_dir: Path, sockets: Path) -> tuple[dict[str, Any], Ma
     given = AuthSettings()
     secret_dir = data_dir / "secrets"
     password = given.admin_password
-    secrets = machine_secrets(secret_dir, password if password and password.get_secret_value() else None)
+    secrets = machine_secrets(secret_dir, password if password.get_secret_value() else None)
     email = given.admin_email or ADMIN_EMAIL
     chosen = {
         "database_url": SecretStr(f"sqlite:///{data_dir / 'db'}"),

@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 import uvloop
-from kasal_bus import BusUnavailableError
 from kasal_contracts.errors import KasalError
 from kasal_runtime.hosting import BootstrapKeyMissingError, open_bus, open_host, serving
 from kasal_runtime.logs import configure_logs
@@ -75,7 +74,9 @@ async def _serve(name: str, bind: str, port: int) -> None:
         await stop.wait()
 
 
-def worker(slots: Annotated[int | None, typer.Option(help="Executions at the same time.", min=1, max=256)] = None) -> None:
+def worker(
+    slots: Annotated[int | None, typer.Option(help="Executions at the same time.", min=1, max=256)] = None,
+) -> None:
     """Run one worker that executes crews."""
     try:
         _run(_work(slots))

@@ -46,9 +46,7 @@ class Part:
     arguments: tuple[str, ...]
 
 
-async def bring_up(
-    data_dir: Path, host: str, port: int, workers: int, *, stopped: Callable[[], asyncio.Event]
-) -> None:
+async def bring_up(data_dir: Path, host: str, port: int, workers: int, *, stopped: Callable[[], asyncio.Event]) -> None:
     """Runs until `stopped` is set. Raises RefusedError for settings that cannot work."""
     from kasal_auth.settings import AuthSettings
 
@@ -73,12 +71,12 @@ async def bring_up(
         ready.cancel()
 
 
-def _check(settings: CommonSettings, encryption_keys: SecretStr | None) -> None:
+def _check(settings: CommonSettings, encryption_keys: SecretStr) -> None:
     if not settings.database_url.get_secret_value().startswith("postgresql://"):
         raise RefusedError("KASAL_DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/kasal")
     if not settings.amqp_url.get_secret_value():
         raise RefusedError("KASAL_AMQP_URL must name a RabbitMQ: amqp://user:password@host:5672/")
-    if encryption_keys is None or not encryption_keys.get_secret_value():
+    if not encryption_keys.get_secret_value():
         raise RefusedError("KASAL_ENCRYPTION_KEYS is not set; `kasal keys generate` prints one to keep")
     Keyring.parse(encryption_keys)
 
@@ -195,9 +193,9 @@ async def _wait_ready(url: str) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _greet(url: str, data_dir: Path, email: str | None, password: SecretStr | None) -> None:
-    if email and password and password.get_secret_value():
-        await keep_local_credential(data_dir, url, email, password)
+async def _greet(url: str, data_dir: Path, email: str, password: SecretStr) -> None:
+    if email and password.get_secret_value():
+        await asyncio.to_thread(keep_local_credential, data_dir, url, email, password)
     out.print(f"Kasal is ready at {url}", highlight=False)
 
 

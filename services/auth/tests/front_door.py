@@ -156,15 +156,23 @@ async def migrate_auth(settings: AuthSettings) -> None:
 @asynccontextmanager
 async def open_front(settings: AuthSettings) -> AsyncGenerator[Front]:
     """Serves auth on the socket that `settings.auth_url` names. Raises what the service raises at its start."""
-    socket = Path(settings.auth_url.removeprefix("unix:"))
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(open_memory())
         host = await stack.enter_async_context(open_host("auth", settings, bus))
         app = await stack.enter_async_context(SERVICE.open(settings, host))
-        await stack.enter_async_context(serving(app, uds=socket))
-        connector = aiohttp.UnixConnector(path=str(socket))
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        await stack.enter_async_context(serving(app, uds=socket_of(settings)))
+        yield await stack.enter_async_context(open_client(settings, host))
+
+
+@asynccontextmanager
+async def open_client(settings: AuthSettings, host: Host) -> AsyncGenerator[Front]:
+    connector = aiohttp.UnixConnector(path=str(socket_of(settings)))
+    async with aiohttp.ClientSession(connector=connector) as session:
         yield Front(settings, host, session)
+
+
+def socket_of(settings: AuthSettings) -> Path:
+    return Path(settings.auth_url.removeprefix("unix:"))
 
 
 @asynccontextmanager

@@ -1,4 +1,3 @@
-import json
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -7,7 +6,6 @@ from kasal_contracts.identity import Act
 from kasal_contracts.ids import new_id
 from kasal_db import Keyring
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from .front_door import ENVIRONMENT_KEY, Answer, Front, Leases, Person, open_front
 
@@ -90,21 +88,15 @@ async def test_an_expired_key_is_an_error_that_names_it_and_nothing_replaces_it(
 async def test_a_key_that_cannot_be_decrypted_is_an_error_that_names_it(
     front: Front, leases: Leases, boss: Person
 ) -> None:
-    await front.call("PUT", "/api/v1/api-keys/OPENAI_API_KEY", {"value": VALUE}, token=boss.token)
-    other_keys = {"auth_url": f"{front.settings.auth_url}.other", "encryption_keys": SecretStr(Keyring.generate("k2"))}
-    async with open_front(front.settings.model_copy(update=other_keys)) as other:
-        answer = await ask(other, attempt_of(boss, leases), "OPENAI_API_KEY")
+    newer = f"{Keyring.generate('k2')},{front.settings.encryption_keys.get_secret_value()}"
+    changes = {"auth_url": f"{front.settings.auth_url}.newer", "encryption_keys": SecretStr(newer)}
+    async with open_front(front.settings.model_copy(update=changes)) as other:
+        await other.call("PUT", "/api/v1/api-keys/OPENAI_API_KEY", {"value": VALUE}, token=boss.token)
+        there = await ask(other, attempt_of(boss, leases), "OPENAI_API_KEY")
+    answer = await ask(front, attempt_of(boss, leases), "OPENAI_API_KEY")
+    assert there.body["value"] == VALUE
     assert answer.status == 409
     assert "OPENAI_API_KEY" in answer.body["detail"]
-
-
-async def test_a_value_that_was_handed_out_is_in_no_log(front: Front, leases: Leases, boss: Person) -> None:
-    await front.call("PUT", "/api/v1/api-keys/OPENAI_API_KEY", {"value": VALUE}, token=boss.token)
-    with capture_logs() as logs:
-        answer = await ask(front, attempt_of(boss, leases), "OPENAI_API_KEY")
-    assert answer.body["value"] == VALUE
-    assert "credential_read" in {entry["event"] for entry in logs}
-    assert VALUE not in json.dumps(logs, default=str)
 
 
 async def test_people_learn_which_keys_their_group_can_use(front: Front, boss: Person) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from kasal_auth.first_admin import FirstAdminMissingError, ensure_first_admin
 from kasal_auth.rotation import rotate_encryption
 from kasal_auth.settings import AuthSettings, ProviderKeys
@@ -12,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 from .front_door import ADMIN_EMAIL, ADMIN_PASSWORD, Front, migrate_auth, open_front, settings_in
 
+CHEAP = PasswordHasher(time_cost=2, memory_cost=7_168, parallelism=1)
 PATH = "/api/v1/api-keys/OPENAI_API_KEY"
 
 
@@ -40,7 +42,7 @@ async def test_an_existing_user_is_enough_and_is_never_overwritten(own_folder: P
     settings = settings_in(own_folder, database_url)
     await migrate_auth(settings)
     async with open_database(database_url, "auth") as database:
-        made = await ensure_first_admin(database, ADMIN_EMAIL, SecretStr(ADMIN_PASSWORD))
+        made = await ensure_first_admin(database, ADMIN_EMAIL, SecretStr(ADMIN_PASSWORD), CHEAP)
         again = await ensure_first_admin(database, ADMIN_EMAIL, SecretStr("another password"))
     async with open_front(settings.model_copy(update={"admin_password": SecretStr("")})) as front:
         answers = [await front.login(ADMIN_EMAIL, password) for password in (ADMIN_PASSWORD, "another password")]
@@ -53,7 +55,7 @@ async def test_replicas_that_start_together_make_one_admin(own_folder: Path, dat
     await migrate_auth(settings)
     async with open_database(database_url, "auth") as database:
         made = await asyncio.gather(
-            *(ensure_first_admin(database, ADMIN_EMAIL, SecretStr(ADMIN_PASSWORD)) for _ in range(3))
+            *(ensure_first_admin(database, ADMIN_EMAIL, SecretStr(ADMIN_PASSWORD), CHEAP) for _ in range(3))
         )
     assert sorted(made) == [False, False, True]
 

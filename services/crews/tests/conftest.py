@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import jwt
@@ -102,6 +102,12 @@ class Kasal:
     stack: AsyncExitStack
     group: str = field(default_factory=new_id)
 
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, auth: Auth, socket: Path) -> AsyncGenerator[Self]:
+        async with AsyncExitStack() as stack:
+            yield cls(auth, socket, stack)
+
     async def person(self, role: Role = Role.ADMIN, *, group: str = "", system: bool = False) -> httpx.AsyncClient:
         """A client of somebody new with `role` in `group`, which is this test's own where not named."""
         token = self.auth.token(new_id(), group or self.group, role, system=system)
@@ -143,8 +149,8 @@ async def served(migrated_url: str) -> AsyncGenerator[tuple[Auth, Path]]:
 async def kasal(served: tuple[Auth, Path]) -> AsyncGenerator[Kasal]:
     auth, socket = served
     auth.held, auth.away = [], False
-    async with AsyncExitStack() as stack:
-        yield Kasal(auth, socket, stack)
+    async with Kasal.opened(auth, socket) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -30,7 +30,7 @@ async def test_behind_https_answers_say_so(gateways: Gateways) -> None:
 async def test_no_other_origin_is_allowed_by_default(client: httpx.AsyncClient) -> None:
     preflight = await client.options("/api/v1/crews", headers=PREFLIGHT)
     answer = await client.get("/api/v1/crews", headers={"Origin": "https://ui.example"})
-    assert "access-control-allow-origin" not in preflight.headers | answer.headers
+    assert "access-control-allow-origin" not in {*preflight.headers, *answer.headers}
 
 
 async def test_a_listed_origin_may_call_and_read_even_a_refusal(gateways: Gateways) -> None:

@@ -24,8 +24,8 @@ def document(path: str, uses: str, schemas: dict[str, JsonObject], operation_id:
 
 def answer_schema(whole: JsonObject, path: str) -> str:
     operation = Document.model_validate({"info": {"version": "1"}, "paths": whole["paths"]}).paths[path]["get"]
-    text = str(operation["responses"])
-    return text.split("#/components/schemas/")[1].split("'")[0]
+    _, _, text = str(operation["responses"]).partition("#/components/schemas/")
+    return text.partition("'")[0]
 
 
 def test_schemas_of_one_name_and_two_meanings_are_kept_apart_with_whatever_refers_to_them() -> None:

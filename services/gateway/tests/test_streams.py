@@ -125,13 +125,16 @@ async def test_after_the_broker_was_away_the_log_is_read_without_waiting_for_the
     await cable.plug_in()
     await executor.happens("execution.queued")
     url = str(broker.with_host("127.0.0.1").with_port(cable.port))
-    async with open_rabbit(url, prefix=prefix) as cut_bus, gateways(on=cut_bus) as client:
-        async with watching(client, executor.id) as watcher:
-            await watcher.take(1)
-            await cable.pull_out()
-            await executor.happens("task.started", "execution.succeeded")
-            await cable.plug_in()
-            await watcher.rest()
+    async with (
+        open_rabbit(url, prefix=prefix) as cut_bus,
+        gateways(on=cut_bus) as client,
+        watching(client, executor.id) as watcher,
+    ):
+        await watcher.take(1)
+        await cable.pull_out()
+        await executor.happens("task.started", "execution.succeeded")
+        await cable.plug_in()
+        await watcher.rest()
     await cable.pull_out()
     assert watcher.ids == [1, 2, 3]
 

@@ -78,8 +78,7 @@ async def test_filters_are_equalities_on_metadata(memory: Replica) -> None:
 
 
 async def test_a_search_goes_on_past_what_was_deleted_and_what_a_filter_leaves_out(memory: Replica) -> None:
-    for number in range(30):
-        await memory.save(f"The cat number {number} sleeps.", session_id="gone")
+    await memory.remember("i", *(f"The cat number {number} sleeps." for number in range(30)), session_id="gone")
     for number in range(10):
         await memory.save(f"Cat {number} sleeps.", metadata={"a": 1})
     await memory.save(RATES, metadata={"wanted": True})

@@ -99,6 +99,7 @@ def create_engine(url: str, schema: str, *, pool_size: int = POOL_SIZE) -> Async
         pool_pre_ping=False,
         pool_recycle=1800,
         pool_timeout=10,
+        hide_parameters=True,
         json_serializer=_compact_json,
         connect_args={
             "timeout": 5,
@@ -118,6 +119,7 @@ def _sqlite_engine(folder: Path, schema: str, pool_size: int) -> AsyncEngine:
         f"sqlite+aiosqlite:///{folder / schema}.db",
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,
         json_serializer=_compact_json,
         connect_args={"timeout": 15, "isolation_level": None},
     )

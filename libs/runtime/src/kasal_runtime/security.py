@@ -1,6 +1,6 @@
 """Who may call what. Authentication is a middleware, so a route without a declared right is closed, not open."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -40,23 +40,24 @@ def bearer_token(connection: HTTPConnection) -> str:
     return token
 
 
-def current_caller(request: Request) -> Caller:
+# The dependencies below are coroutines without an await: FastAPI sends plain functions through its thread pool.
+async def current_caller(request: Request) -> Caller:
     caller = getattr(request.state, "caller", None)
     if not isinstance(caller, Caller):
         raise UnauthenticatedError
     return caller
 
 
-def _user(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+async def _user(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
     if caller.service is not None:
         raise ForbiddenError("a service token cannot be used here")
     return caller
 
 
-def requires(role: Role) -> Callable[[Caller], Caller]:
+def requires(role: Role) -> Callable[[Caller], Awaitable[Caller]]:
     """A dependency that lets in people with at least `role` in their active group."""
 
-    def check(caller: Annotated[Caller, Depends(_user)]) -> Caller:
+    async def check(caller: Annotated[Caller, Depends(_user)]) -> Caller:
         if not caller.role.contains(role):
             raise ForbiddenError(f"this needs the role {role} in the group; yours is {caller.role}")
         return caller
@@ -64,13 +65,13 @@ def requires(role: Role) -> Callable[[Caller], Caller]:
     return check
 
 
-def _system_admin(caller: Annotated[Caller, Depends(_user)]) -> Caller:
+async def _system_admin(caller: Annotated[Caller, Depends(_user)]) -> Caller:
     if not caller.is_system_admin:
         raise ForbiddenError("this needs a system administrator")
     return caller
 
 
-def _service(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+async def _service(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
     if caller.service is None:
         raise ForbiddenError("only services of Kasal may call this")
     return caller

@@ -21,6 +21,7 @@ AUDIENCE = "kasal"
 ALGORITHM = "EdDSA"
 REVOCATION_POLL = timedelta(seconds=1.5)
 CACHE_SIZE = 4096
+CLOCK_SKEW = timedelta(seconds=30)
 
 log = structlog.get_logger(__name__)
 
@@ -104,6 +105,8 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 audience=[AUDIENCE, self.service],
                 issuer=ISSUER,
+                # The issuer's clock may be ahead of ours; `verify` checks the end without leeway.
+                leeway=CLOCK_SKEW,
                 options={"require": ["exp", "iat", "sub", "jti", "aud", "iss"]},
             )
             claims = Claims.model_validate(raw)

@@ -112,7 +112,7 @@ class ScriptedLlm:
         return f"{self.origin}/v1"
 
     async def __aenter__(self) -> Self:
-        runner = web.ServerRunner(web.Server(self._handle), handler_cancellation=True, shutdown_timeout=0.1)
+        runner = web.ServerRunner(web.Server(self._handle, handler_cancellation=True), shutdown_timeout=0.1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -169,7 +169,7 @@ async def _answered(request: web.BaseRequest, seen: Seen, answer: Answer) -> web
         case Whole():
             return web.json_response(_whole(seen, {"role": "assistant", "content": answer.text}, "stop", USAGE))
         case Break():
-            await _stream(request, seen, [{"content": "word "}] * answer.words, "stop", USAGE, cut=True)
+            return await _broken(request, seen, answer)
         case Text():
             await asyncio.sleep(answer.delay_s)
             return await _said(request, seen, answer)
@@ -177,6 +177,17 @@ async def _answered(request: web.BaseRequest, seen: Seen, answer: Answer) -> web
             await asyncio.sleep(answer.delay_s)
             return await _called(request, seen, answer)
     raise ConnectionResetError
+
+
+async def _broken(request: web.BaseRequest, seen: Seen, answer: Break) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    if answer.words:
+        await response.prepare(request)
+    for _ in range(answer.words):
+        await _delta(response, seen, {"content": "word "})
+    if request.transport is not None:
+        request.transport.close()
+    return response
 
 
 async def _said(request: web.BaseRequest, seen: Seen, answer: Text) -> web.StreamResponse:
@@ -217,23 +228,23 @@ async def _stream(
     usage: Mapping[str, int],
     *,
     pause_s: float = 0,
-    cut: bool = False,
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     common = _common(seen, "chat.completion.chunk")
     for delta in deltas:
         await asyncio.sleep(pause_s)
-        await _frame(response, {**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-    if cut:
-        if request.transport is not None:
-            request.transport.close()
-        raise ConnectionResetError
+        await _delta(response, seen, delta)
     await _frame(response, {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
     await _frame(response, {**common, "choices": [], "usage": dict(usage)})
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()
     return response
+
+
+async def _delta(response: web.StreamResponse, seen: Seen, delta: Json) -> None:
+    choice = {"index": 0, "delta": delta, "finish_reason": None}
+    await _frame(response, {**_common(seen, "chat.completion.chunk"), "choices": [choice]})
 
 
 async def _frame(response: web.StreamResponse, data: Json) -> None:

@@ -42,7 +42,7 @@ def _power(base: Number, exponent: Number) -> Number:
     _numbers(base, exponent)
     if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MAX_BITS:
         raise ToolError("The power is too large.")
-    result = base**exponent
+    result: Number | complex = base**exponent
     if isinstance(result, complex):
         raise ToolError("The result is not a real number.")
     return result
@@ -91,7 +91,7 @@ def calculate(expression: str) -> Number:
         raise ToolError(f"The expression is longer than {MAX_LENGTH} characters.")
     evaluator = SimpleEval(operators=dict(OPERATORS), functions=dict(FUNCTIONS), names=dict(NAMES))
     try:
-        result = evaluator.eval(expression)
+        result: Number = evaluator.eval(expression)
     except ZeroDivisionError:
         raise ToolError("Division by zero.") from None
     except OverflowError:

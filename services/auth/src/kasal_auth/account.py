@@ -80,14 +80,14 @@ async def patch_me(
 
 @router.post("/api/v1/auth/password", status_code=204, summary="Change one's own password; other sessions end")
 async def change_password(body: PasswordIn, request: Request, me: Viewer, shared: Shared) -> None:
+    async with shared.database.tenant(me, read_only=True) as session:
+        email = (await find_user(session, me.user_id)).email
+    check_password_rule(body.new_password, email, field="new_password")
     subject = throttle_subject(me.user_id, client_address(request))
     stored = await _charged_hash(shared, me, subject)
     if not await shared.passwords.verify(stored, body.current_password):
         log.warning("password_change_refused", user_id=me.user_id)
         raise ForbiddenError("the current password is not right")
-    async with shared.database.tenant(me, read_only=True) as session:
-        email = (await find_user(session, me.user_id)).email
-    check_password_rule(body.new_password, email, field="new_password")
     new_hash = await shared.passwords.hash(body.new_password)
     async with shared.database.tenant(me) as session:
         user = await find_user(session, me.user_id, lock=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import structlog
 from fastapi import APIRouter
 from kasal_contracts.credentials import AvailableCredential, AvailableCredentials, CredentialIn, CredentialOut
-from kasal_contracts.errors import ConflictError, ForbiddenError, NotFoundError
+from kasal_contracts.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
 from kasal_contracts.identity import Act, Caller
 from kasal_db import UndecryptableError, owned
 from kasal_runtime.peers import PeerRefusedError
@@ -70,7 +70,7 @@ async def list_available(me: Viewer, shared: Shared, session: Reading) -> Availa
 
 
 async def _check_lease(shared: Resources, act: Act) -> None:
-    """Raises ForbiddenError unless the attempt still holds the lease of its execution."""
+    """Raises ForbiddenError unless the attempt still holds the lease of its execution, UnavailableError in doubt."""
     token = await shared.host.tokens.get("executor", act)
     path = f"/internal/executions/{act.execution_id}/lease"
     try:
@@ -79,7 +79,7 @@ async def _check_lease(shared: Resources, act: Act) -> None:
         )
     except PeerRefusedError as error:
         if error.status != NotFoundError.status:
-            raise
+            raise UnavailableError("the executor could not say whether the lease is live") from error
         log.warning("credential_refused", execution_id=act.execution_id, attempt=act.attempt)
         raise ForbiddenError("this attempt no longer holds the lease of its execution") from error
 

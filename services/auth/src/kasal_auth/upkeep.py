@@ -47,11 +47,11 @@ class Upkeep:
         """Raises FirstAdminMissingError; while the database does not answer it only notes that."""
         try:
             await self._prepare()
-        except FirstAdminMissingError:
-            raise
         except KasalError as error:
             self.problem = error.detail
             log.warning("not_ready", reason=error.detail)
+            if isinstance(error, FirstAdminMissingError):
+                raise
         else:
             self.problem = ""
 

@@ -6,9 +6,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import structlog
+from kasal_contracts.credentials import AvailableCredentials
 from kasal_contracts.errors import KasalError
 from kasal_contracts.identity import Caller
-from kasal_contracts.wire import Frozen
 from kasal_runtime.peers import Peer
 
 REMEMBERED_S = 5.0
@@ -16,15 +16,6 @@ REMEMBERED_CALLERS = 1000
 ANSWER_WITHIN_S = 2.0
 
 log = structlog.get_logger(__name__)
-
-
-class AvailableKey(Frozen):
-    name: str
-    source: str
-
-
-class AvailableKeys(Frozen):
-    items: list[AvailableKey]
 
 
 @dataclass
@@ -50,7 +41,9 @@ class Credentials:
     async def _ask(self, token: str) -> frozenset[str] | None:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                answer = await self.auth.call("GET", "/internal/credentials/available", AvailableKeys, token=token)
+                answer = await self.auth.call(
+                    "GET", "/internal/credentials/available", AvailableCredentials, token=token
+                )
         except (KasalError, TimeoutError) as error:
             log.warning("credentials_unknown", reason=str(error))
             return None

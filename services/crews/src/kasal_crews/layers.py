@@ -20,7 +20,8 @@ class Layers:
 
 
 async def read_layers(session: AsyncSession, me: Caller) -> Layers:
-    system, group = await system_settings(session), await group_settings(session, me)
+    rows = owned(GroupSettings, me).join(SystemSettings, SystemSettings.id == SYSTEM).add_columns(SystemSettings)
+    group, system = (await session.execute(rows)).one()
     return Layers(SettingsLayer.model_validate(system.layer), SettingsLayer.model_validate(group.layer))
 
 

@@ -29,7 +29,7 @@ FACTS: Mapping[Provider, ProviderFacts] = {
     Provider.DATABRICKS: ProviderFacts(
         ("DATABRICKS_TOKEN", "DATABRICKS_API_KEY", "DATABRICKS_CLIENT_SECRET"), "databricks/databricks-claude-sonnet-4"
     ),
-    Provider.META: ProviderFacts(("LLAMA_API_KEY",), "meta/Llama-4-Maverick-17B-128E-Instruct-FP8"),
+    Provider.META: ProviderFacts(("LLAMA_API_KEY", "META_API_KEY"), "meta/Llama-4-Maverick-17B-128E-Instruct-FP8"),
 }
 
 

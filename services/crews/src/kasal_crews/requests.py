@@ -25,7 +25,8 @@ class Resources:
     addresses: Addresses
 
 
-def _resources(request: Request) -> Resources:
+# Coroutines without an await: FastAPI sends plain functions through its thread pool.
+async def _resources(request: Request) -> Resources:
     resources: Resources = request.app.state.resources
     return resources
 
@@ -50,7 +51,7 @@ async def _held_keys(request: Request, opened: Opened, me: Me) -> frozenset[str]
     return await opened.credentials.held_by(me, bearer_token(request))
 
 
-def _addresses(opened: Opened) -> Addresses:
+async def _addresses(opened: Opened) -> Addresses:
     return opened.addresses
 
 

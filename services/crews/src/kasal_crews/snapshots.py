@@ -13,6 +13,7 @@ from kasal_runtime.security import Operator
 from pydantic import Field, JsonValue, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from .documents import written_form
 from .models import resolved
 from .requests import HeldKeys, KnownAddresses, Reading
 from .rows import find
@@ -49,14 +50,15 @@ async def make_snapshot(
     offer = await look_around(session, me, keys, addresses)
     prefix = ("body", "crew") if order.crew is not None else ("crew",)
     crew = admit(definition, offer.around, *prefix, for_run=True)
-    configs = await read_configs(session, me)
+    tools = sorted({name for _, name in tools_named(crew)})
+    configs = await read_configs(session, me) if tools else {}
     return Snapshot(
         crew_id=order.crew_id,
         version=version,
         crew=crew,
         models=[resolved(offer.models[alias], keys, addresses) for alias in models_of(crew, offer)],
         default_model=offer.around.default_model,
-        tools=[resolved_tool(name, configs.get(name)) for name in sorted({name for _, name in tools_named(crew)})],
+        tools=[resolved_tool(name, configs.get(name)) for name in tools],
         memory_identity=memory_identity(me, crew, offer.around.default_model) if crew.configuration.memory else None,
     )
 
@@ -65,8 +67,10 @@ async def _ordered(session: AsyncSession, me: Caller, order: SnapshotOrder) -> t
     """The definition and its version. Raises NotFoundError."""
     if order.crew_id is None:
         return order.crew, None
-    number = order.version or (await find(session, me, Crew, order.crew_id, "crew")).version
-    version = await find_version(session, me, order.crew_id, str(number))
+    crew = await find(session, me, Crew, order.crew_id, "crew")
+    if order.version in {None, crew.version}:
+        return written_form(crew), crew.version
+    version = await find_version(session, me, crew, str(order.version))
     return version.definition, version.version
 
 

@@ -69,14 +69,16 @@ async def list_versions(
 async def diff_versions(
     crew_id: str, me: Viewer, session: Reading, start: Annotated[Number, Query(alias="from")], to: Number
 ) -> VersionDiff:
-    before = await find_version(session, me, crew_id, str(start))
-    after = await find_version(session, me, crew_id, str(to))
+    crew = await find(session, me, Crew, crew_id, "crew")
+    before = await find_version(session, me, crew, str(start))
+    after = await find_version(session, me, crew, str(to))
     return VersionDiff(from_=start, to=to, changes=list(changes(before.definition, after.definition)))
 
 
 @router.get(f"{PATH}/{{number}}", summary="Read one version of a crew")
 async def read_version(crew_id: str, number: str, me: Viewer, session: Reading, response: Response) -> VersionOut:
-    version = await find_version(session, me, crew_id, number)
+    crew = await find(session, me, Crew, crew_id, "crew")
+    version = await find_version(session, me, crew, number)
     set_etag(response, version.revision)
     summary = VersionSummary.model_validate(version, from_attributes=True)
     return VersionOut(**summary.model_dump(), crew=CrewDocument.model_validate(version.definition))
@@ -95,7 +97,7 @@ async def restore_version(
 ) -> CrewOut:
     crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
     check_match(if_match, crew.revision)
-    version = await find_version(session, me, crew_id, number)
+    version = await find_version(session, me, crew, number)
     offer = await look_around(session, me, keys, addresses)
     document = admit(version.definition | {"published": list(crew.published)}, offer.around, "crew")
     await rewrite(session, me, crew, document)
@@ -103,9 +105,8 @@ async def restore_version(
     return crew_out(crew)
 
 
-async def find_version(session: AsyncSession, me: Caller, crew_id: str, number: str) -> CrewVersion:
+async def find_version(session: AsyncSession, me: Caller, crew: Crew, number: str) -> CrewVersion:
     """Raises NotFoundError. `number` is whatever stood in the path."""
-    crew = await find(session, me, Crew, crew_id, "crew")
     version = None
     if number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS:
         rows = owned(CrewVersion, me).where(CrewVersion.crew_id == crew.id, CrewVersion.version == int(number))

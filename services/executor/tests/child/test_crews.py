@@ -195,9 +195,7 @@ async def test_memory_is_recalled_before_a_task_and_saved_after_it(zygote: Zygot
 async def test_planning_adds_the_plan_to_the_tasks(zygote: Zygote, egress: ScriptedEgress) -> None:
     plan = {"list_of_plans_per_task": [{"task_number": 1, "task": "write", "plan": "Begin with the end."}]}
     egress.script = lambda messages: Says(json.dumps(plan) if "Planner" in text_of(messages) else "Done.")
-    ended = await run(
-        zygote, job(crew(task("write"), configuration=CrewConfiguration(planning=True)), egress.path)
-    )
+    ended = await run(zygote, job(crew(task("write"), configuration=CrewConfiguration(planning=True)), egress.path))
     assert ended.result.text == "Done."
     assert "Begin with the end." in egress.prompts()[-1]
     assert [event.task for event in ended.of("task.started")] == ["write"]
@@ -208,6 +206,17 @@ async def test_a_plan_that_makes_no_sense_fails_in_words(zygote: Zygote, egress:
     document = crew(task("write"), configuration=CrewConfiguration(planning=True))
     ended = await run(zygote, job(document, egress.path))
     assert ended.error_code == "invalid_output"
+
+
+async def test_an_agent_that_reasons_plans_before_it_works(zygote: Zygote, egress: ScriptedEgress) -> None:
+    def script(messages: list[dict[str, Any]]) -> Reply:
+        plan = {"plan": "1. Write.", "steps": [], "ready": True}
+        return Says(json.dumps(plan) if len(egress.requests) == 1 else "Written.")
+
+    egress.script = script
+    ended = await run(zygote, job(crew(task("write"), agents=(writer(reasoning=True),)), egress.path))
+    assert ended.result.text == "Written."
+    assert len(egress.requests) > 1
 
 
 async def test_human_input_is_refused_and_never_answered_by_itself(zygote: Zygote, egress: ScriptedEgress) -> None:

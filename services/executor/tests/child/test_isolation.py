@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ async def test_a_child_has_its_own_session_and_an_empty_directory(zygote: Zygote
     seen, _ = await looked_around(zygote, egress)
     assert seen["session"] == seen["pid"]
     assert seen["directory"].startswith("/dev/shm/")
-    assert not os.path.exists(seen["directory"])
+    assert not Path(seen["directory"]).exists()
 
 
 async def test_what_a_tool_prints_becomes_a_log_event(zygote: Zygote, egress: ScriptedEgress) -> None:

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from kasal_executor.worker.zygote import Zygote, open_zygote
+from kasal_executor.worker.zygote import Zygote
 
 from .egress import Hangs, Says, ScriptedEgress
 from .runs import crew, job, read_all, run, task
@@ -17,23 +17,24 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-async def test_a_zygote_that_dies_takes_its_children_along_and_is_replaced(egress: ScriptedEgress) -> None:
+async def test_a_zygote_that_dies_takes_its_children_along_and_is_replaced(
+    zygote: Zygote, egress: ScriptedEgress
+) -> None:
     egress.script = lambda _: Hangs()
-    async with open_zygote(spares=0) as zygote:
-        async with await zygote.spawn(job(crew(task("write")), egress.path)) as child:
-            await egress.asked.wait()
-            os.kill(parent_of(child.pid), signal.SIGKILL)
-            ended = await read_all(child)
-        assert ended.outcome is None
-        assert ended.exit.signal is signal.SIGKILL
-        egress.script = lambda _: Says("Back.")
-        assert (await run(zygote, job(crew(task("write")), egress.path))).result.text == "Back."
+    async with await zygote.spawn(job(crew(task("write")), egress.path)) as child:
+        await egress.asked.wait()
+        os.kill(parent_of(child.pid), signal.SIGKILL)
+        ended = await read_all(child)
+    assert ended.outcome is None
+    assert ended.exit.signal is signal.SIGKILL
+    egress.script = lambda _: Says("Back.")
+    assert (await run(zygote, job(crew(task("write")), egress.path))).result.text == "Back."
 
 
 async def test_a_child_that_is_no_longer_wanted_goes_home(zygote: Zygote) -> None:
     child = await zygote._child()
     child._writer.close()
-    assert (await child.wait()).is_clean
+    assert (await child.wait()).signal is None
     async with child:
         pass
     assert not child._directory.exists()

@@ -4,21 +4,11 @@ import time
 from collections import OrderedDict
 from datetime import timedelta
 
-from kasal_contracts.identity import Role
+from kasal_contracts.credentials import ExchangeIn, ExchangeOut
 from kasal_runtime.peers import Peer
 from kasal_runtime.tokens import ServiceTokens
-from pydantic import BaseModel
 
 CACHE_SIZE = 4096
-
-
-class Grant(BaseModel):
-    """`expires_in` is in seconds."""
-
-    access_token: str
-    expires_in: float
-    group_id: str
-    role: Role
 
 
 class Exchanges:
@@ -32,29 +22,24 @@ class Exchanges:
 
     async def of_ticket(self, ticket: str) -> str:
         """Raises PeerRefusedError with 401 when the ticket was used or is too old."""
-        grant = await self._ask({"ticket": ticket})
-        return grant.access_token
+        answer = await self._ask(ExchangeIn(ticket=ticket))
+        return answer.access_token
 
     async def of_token(self, token: str, group_id: str | None) -> str:
         """Raises PeerRefusedError: 401 for a dead token, 404 when its owner is not in the group."""
         held = self._held.get((token, group_id))
         if held is not None and held[1] > time.monotonic():
             return held[0]
-        grant = await self._ask({"token": token} if group_id is None else {"token": token, "group_id": group_id})
-        until = time.monotonic() + min(self._max_age_s, grant.expires_in)
-        self._held[token, group_id] = (grant.access_token, until)
+        answer = await self._ask(ExchangeIn(token=token, group_id=group_id))
+        until = time.monotonic() + min(self._max_age_s, answer.expires_in)
+        self._held[token, group_id] = (answer.access_token, until)
         while len(self._held) > CACHE_SIZE:
             self._held.popitem(last=False)
-        return grant.access_token
+        return answer.access_token
 
     def forget(self, token: str, group_id: str | None) -> None:
         self._held.pop((token, group_id), None)
 
-    async def _ask(self, shown: dict[str, str]) -> Grant:
-        return await self._auth.call(
-            "POST",
-            "/internal/exchange",
-            Grant,
-            token=await self._service_tokens.get("auth"),
-            body=dict(shown),
-        )
+    async def _ask(self, shown: ExchangeIn) -> ExchangeOut:
+        token = await self._service_tokens.get("auth")
+        return await self._auth.call("POST", "/internal/exchange", ExchangeOut, token=token, body=shown)

@@ -9,8 +9,9 @@ from pydantic import JsonValue
 
 from .documents import Document, Shelf
 from .door import OPEN
+from .forwarding import JWKS
 
-PUBLIC = ("/api/v1/", "/.well-known/")
+PUBLIC = ("/api/v1/", JWKS)
 REFERENCE = "#/components/schemas/"
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
 DESCRIPTION = (

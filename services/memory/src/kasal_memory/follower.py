@@ -36,6 +36,9 @@ class Position(Frozen):
         """Whether the index can go on from here. A number above the clock's comes from a database put back in time."""
         return (self.lineage, self.embedder_id) == (clock.lineage, embedder_id) and self.change <= clock.value
 
+    def is_level(self, clock: Clock) -> bool:
+        return (self.lineage, self.change) == (clock.lineage, clock.value)
+
 
 class Follower:
     """Reads changed records in the order of their numbers. Records that were deleted stay for searches to drop.
@@ -58,6 +61,8 @@ class Follower:
 
     async def catch_up(self) -> None:
         """Until the index knows all that was committed before the call. Raises DatabaseUnavailableError."""
+        if self._position is not None and self._position.is_level(await self._read_clock()):
+            return
         async with self._following:
             clock = await self._read_clock()
             position = self._position or await self._restored()

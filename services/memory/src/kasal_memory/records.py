@@ -192,9 +192,8 @@ async def _delete(session: AsyncSession, rows: Select[Record]) -> int:
     """How many of `rows` there were. Indexes forget them as searches come upon them."""
     # Waits for those who are renewing a record, so that none is deleted under their hands.
     await _take_changes(session, 0)
-    chosen = rows.with_only_columns(Record.id)
-    gone = delete(Record).where(Record.id.in_(chosen)).returning(Record.id)
-    return len((await session.scalars(gone, execution_options={"synchronize_session": False})).all())
+    gone = delete(Record).where(Record.id.in_(rows.with_only_columns(Record.id)))
+    return (await session.execute(gone, execution_options={"synchronize_session": False})).rowcount
 
 
 def on_the_wire(record: Record) -> MemoryRecord:

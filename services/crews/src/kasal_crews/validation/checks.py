@@ -22,15 +22,12 @@ ERRORS: Sequence[Rule] = (
     order.halves,
     order.contexts,
     order.cycles,
-    order.trailing_async,
-    order.async_contexts,
-    order.conditional_positions,
     expressions.output_schemas,
     expressions.guardrails,
     expressions.conditions,
     expressions.human_inputs,
 )
-WARNINGS: Sequence[Rule] = (order.drafts, order.missing_manager, placeholders.undeclared)
+WARNINGS: Sequence[Rule] = (order.drafts, order.missing_manager, order.first_condition, placeholders.undeclared)
 
 
 def check(document: CrewDocument, around: Surroundings, *, for_run: bool = False) -> list[Finding]:

@@ -1,11 +1,7 @@
-"""Rules about who works when: emptiness, context, asynchronous and conditional tasks, the manager.
-
-CrewAI refuses the same things (`crewai.crew.Crew`, its validators), but only when an execution has begun.
-"""
+"""Rules about what there is to do and in which order: emptiness, context, conditions, the manager."""
 
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from itertools import takewhile
 
 from kasal_contracts.crew import CrewDocument, Process
 
@@ -62,40 +58,10 @@ def cycles(document: CrewDocument) -> Iterator[Finding]:
         )
 
 
-def trailing_async(document: CrewDocument) -> Iterator[Finding]:
-    trailing = list(takewhile(lambda task: task.async_execution, reversed(document.tasks)))
-    if len(trailing) > 1:
-        yield Finding(
-            ("tasks", len(document.tasks) - 1, "async_execution"),
-            f"the last {len(trailing)} tasks are asynchronous and one may be; end with a task that joins their results",
-        )
-
-
-def async_contexts(document: CrewDocument) -> Iterator[Finding]:
-    """An asynchronous task starts before its asynchronous neighbours end, so it cannot use their outputs."""
-    neighbours: set[str] = set()
-    for index, task in enumerate(document.tasks):
-        if not task.async_execution:
-            neighbours.clear()
-            continue
-        for place, key in enumerate(task.context):
-            if key in neighbours:
-                yield Finding(
-                    ("tasks", index, "context", place),
-                    f"{shown(key)} runs at the same time as this task; put a synchronous task between them",
-                )
-        neighbours.add(task.key)
-
-
-def conditional_positions(document: CrewDocument) -> Iterator[Finding]:
-    for index, task in enumerate(document.tasks):
-        if task.condition is None:
-            continue
-        loc = ("tasks", index, "condition")
-        if index == 0:
-            yield Finding(loc, "the first task has no earlier output that a condition could look at; remove it")
-        if task.async_execution:
-            yield Finding(loc, "an asynchronous task cannot have a condition; make it one or the other")
+def first_condition(document: CrewDocument) -> Iterator[Finding]:
+    if document.tasks and document.tasks[0].condition is not None:
+        message = "before the first task there is no output; its condition can only look at `inputs`"
+        yield warning(("tasks", 0, "condition"), message)
 
 
 def missing_manager(document: CrewDocument) -> Iterator[Finding]:

@@ -51,21 +51,23 @@ class CrewBuilder:
         """Raise `ExecutionStopped` for what this platform or CrewAI cannot run."""
         agents = {key: self._agent(spec) for key, spec in self._specs.items()}
         tasks = self._tasks(agents)
-        configuration = self._document.configuration
-        manager_llm = self._parts.models[configuration.manager_model]
         hierarchical = self._document.process is CrewProcess.HIERARCHICAL
+        planning = self._document.configuration.planning
         return ExecutionCrew(
             name=self._document.name,
             agents=list(agents.values()),
             tasks=tasks,
             process=Process.hierarchical if hierarchical else Process.sequential,
-            manager_agent=self._manager(manager_llm) if hierarchical else None,
-            planning=configuration.planning,
-            planning_llm=manager_llm if configuration.planning else None,
+            manager_agent=self._manager() if hierarchical else None,
+            planning=planning,
+            planning_llm=self._manager_llm() if planning else None,
         )
 
-    def _manager(self, llm: Any) -> Agent:
-        manager = manager_agent(llm, max_retry_limit=NO_RETRIES)
+    def _manager_llm(self) -> Any:
+        return self._parts.models[self._document.configuration.manager_model]
+
+    def _manager(self) -> Agent:
+        manager = manager_agent(self._manager_llm(), max_retry_limit=NO_RETRIES)
         self._names.agents[str(manager.id)] = MANAGER
         return manager
 

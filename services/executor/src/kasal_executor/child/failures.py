@@ -20,7 +20,7 @@ MAX_SENTENCE = 600
 
 def is_recoverable(error: Exception) -> bool:
     """CrewAI shortens a conversation that is too long, and describes tools in words to a model that knows none."""
-    return is_context_length_exceeded(error) or is_native_tool_calling_unsupported_error(error)
+    return bool(is_context_length_exceeded(error) or is_native_tool_calling_unsupported_error(error))
 
 
 def model_failure(error: BaseException, alias: str, *, has_form: bool = False) -> ExecutionError:

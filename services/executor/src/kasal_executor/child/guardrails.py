@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import jsonschema
-import re2
+import jsonschema  # type: ignore[import-untyped]
+import re2  # type: ignore[import-untyped]
 from kasal_contracts.crew import Guardrail, LengthGuardrail, LlmGuardrail, RegexGuardrail, SchemaGuardrail
 from kasal_contracts.executions import ErrorCode
 from kasal_contracts.wire import JsonObject

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from kasal_contracts.executions import ChildJob, ChildOutcome
+from kasal_contracts.executions import ChildJob, ChildOutcome, ErrorCode, ExecutionError
 
-from kasal_executor.pipe import ChildFrame, Footprint, WorkerFrame
+from kasal_executor.pipe import FRAME_LIMIT, ChildFrame, Footprint, WorkerFrame
 from kasal_executor.processes import environment_in, private_memory_mib
 
 from . import rehearsal
@@ -34,6 +34,8 @@ def live(zygote: int, channel: int, output: int, directory: Path, *, rehearse: b
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _serve(zygote, channel, output, directory, rehearse=rehearse)
+    except ConnectionError:
+        os._exit(WORKER_GONE)
     except BaseException:  # noqa: BLE001 - the process's edge: its output is all that is left to tell what happened
         traceback.print_exc()
         os._exit(FAILED)
@@ -71,13 +73,22 @@ def _run(job: ChildJob, connection: Channel, frames: Iterator[WorkerFrame]) -> N
     threading.Thread(target=_listen, args=(frames, stop), name="control", daemon=True).start()
 
     def on_sigterm(_: int, __: FrameType | None) -> None:
-        stop.cancel()
+        # On a thread of its own: the interrupted one may hold a lock that stopping needs.
+        threading.Thread(target=stop.cancel, name="sigterm", daemon=True).start()
 
     signal.signal(signal.SIGTERM, on_sigterm)
     execution = Execution(job, connection, stop)
     with logged_to(execution.emit):
         outcome = _outcome(execution)
-    connection.send(ChildFrame(outcome=outcome))
+    connection.send(_fitting(outcome))
+
+
+def _fitting(outcome: ChildOutcome) -> ChildFrame:
+    frame = ChildFrame(outcome=outcome)
+    if len(frame.model_dump_json()) < FRAME_LIMIT:
+        return frame
+    words = f"The outputs of this crew are larger than {FRAME_LIMIT // 2**20} MiB together."
+    return ChildFrame(outcome=ChildOutcome(error=ExecutionError(code=ErrorCode.INVALID_OUTPUT, message=words)))
 
 
 def _outcome(execution: Execution) -> ChildOutcome:

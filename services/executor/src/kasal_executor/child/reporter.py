@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -21,37 +22,47 @@ class Sender(Protocol):
     def send(self, frame: ChildFrame) -> None: ...
 
 
+@dataclass
+class _Chunks:
+    """Text of one call that has not been sent yet."""
+
+    span: Span
+    call_id: str
+    model: str
+    texts: list[str] = field(default_factory=list)
+
+
 class Reporter:
     """Writes on the calling thread, so that an event is out before whatever comes next can crash the process."""
 
     def __init__(self, channel: Sender) -> None:
         self._channel = channel
         self._lock = threading.Lock()
-        self._held: ChildEvent | None = None
+        self._held: _Chunks | None = None
         self._wake = threading.Event()
         self._flusher: threading.Thread | None = None
 
     def emit(self, type_: str, span: Span, **data: JsonValue) -> None:
         """`span` is the one that the event is about; a log line belongs to the span it was written in."""
-        event = _event(type_, span, data)
         with self._lock:
             self._release()
-            self._channel.send(ChildFrame(event=event))
+            self._channel.send(ChildFrame(event=_event(type_, span, data)))
 
     def chunk(self, span: Span, call_id: str, model: str, text: str) -> None:
         with self._lock:
-            if self._held is not None and self._held.span_id == span.id:
-                text = str(self._held.data["text"]) + text
-            else:
+            if self._held is not None and self._held.call_id != call_id:
                 self._release()
-            self._held = _event(EventType.LLM_CHUNK, span, {"model": model, "call_id": call_id, "text": text})
-            self._ensure_flusher()
-        self._wake.set()
+            if self._held is None:
+                self._held = _Chunks(span, call_id, model)
+                self._ensure_flusher()
+                self._wake.set()
+            self._held.texts.append(text)
 
     def _release(self) -> None:
-        if self._held is not None:
-            self._channel.send(ChildFrame(event=self._held))
-            self._held = None
+        held, self._held = self._held, None
+        if held is not None:
+            data: dict[str, JsonValue] = {"model": held.model, "call_id": held.call_id, "text": "".join(held.texts)}
+            self._channel.send(ChildFrame(event=_event(EventType.LLM_CHUNK, held.span, data)))
 
     def _ensure_flusher(self) -> None:
         if self._flusher is None:

@@ -99,7 +99,7 @@ class CrewSink:
         agent = self._agent_key(event.task.agent)
         self._ledger.start(key, agent)
         self._enter(
-            current.get().child("task", task=key),
+            current.get().child("task", task=key, agent=agent),
             EventType.TASK_STARTED,
             description=str(event.task.description),
             agent=agent,

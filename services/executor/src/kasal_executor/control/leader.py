@@ -24,6 +24,7 @@ from .reaper import Reaper, Watch
 THE_ROW = 1
 FORGET_EVERY = timedelta(minutes=10)
 LONGEST_WAIT = timedelta(seconds=1)
+LONGEST_TURN = timedelta(seconds=10)
 LONGEST_SILENCE = timedelta(minutes=1)
 FIRST_PAUSE = timedelta(milliseconds=200)
 LONGEST_PAUSE = timedelta(seconds=5)
@@ -97,13 +98,19 @@ class Lead:
         self._reaper = reaper
         self._watch = watch
         self._nudged = nudged
+        self._stopping = asyncio.Event()
         self._failures = 0
         self._reap_at = 0.0
         self._forget_at = 0.0
 
+    def stop(self) -> None:
+        """No further turn; the one in hand goes on to its end."""
+        self._stopping.set()
+        self._nudged.set()
+
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
+        """Until stopped."""
+        while not self._stopping.is_set():
             try:
                 await self._turn()
             except OUTAGES as error:
@@ -113,7 +120,6 @@ class Lead:
                 await self._rest()
 
     async def _turn(self) -> None:
-        self._nudged.clear()
         leads = await self._leadership.hold()
         self._watch.saw()
         if not leads:
@@ -131,6 +137,7 @@ class Lead:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.tick.total_seconds()):
                 await self._nudged.wait()
+        self._nudged.clear()
 
     async def _stumble(self, error: Exception) -> None:
         if isinstance(error, DatabaseUnavailableError):
@@ -139,7 +146,9 @@ class Lead:
             log.warning("dispatch_waits", reason=str(error.__cause__ or error))
         pause = min(FIRST_PAUSE * 2**self._failures, LONGEST_PAUSE)
         self._failures = min(self._failures + 1, 10)
-        await asyncio.sleep(pause.total_seconds())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause.total_seconds()):
+                await self._stopping.wait()
 
 
 async def hear_nudges(bus: Bus, nudged: asyncio.Event) -> None:
@@ -163,15 +172,15 @@ async def _bind(feed: Feed) -> None:
 @asynccontextmanager
 async def leading(lead: Lead, leadership: Leadership, bus: Bus, nudged: asyncio.Event) -> AsyncGenerator[None]:
     """Runs the loop for as long as the context is open, then lets another replica lead at once."""
-    tasks = [
-        asyncio.create_task(lead.run(), name="lead"),
-        asyncio.create_task(hear_nudges(bus, nudged), name="nudges"),
-    ]
+    running = asyncio.create_task(lead.run(), name="lead")
+    hearing = asyncio.create_task(hear_nudges(bus, nudged), name="nudges")
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        lead.stop()
+        await asyncio.wait([running], timeout=LONGEST_TURN.total_seconds())
+        running.cancel()
+        hearing.cancel()
+        await asyncio.wait([running, hearing])
         with suppress(*OUTAGES):
             await leadership.release()

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -62,11 +62,17 @@ class ChildProcess:
         self._before: Footprint | None = None
         self._most_mib = 0.0
         self._root_span: str | None = None
+        self._is_silent = False
         self._readers = asyncio.create_task(self._read(output), name=f"child-{pid}")
 
     @classmethod
     async def open(cls, pid: int, directory: Path, channel: int, output: int) -> Self:
-        reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=channel), limit=FRAME_LIMIT)
+        """Takes over both descriptors, also when it is cancelled."""
+        with ExitStack() as stack:
+            stack.callback(os.close, output)
+            connection = stack.enter_context(socket.socket(fileno=channel))
+            reader, writer = await asyncio.open_connection(sock=connection, limit=FRAME_LIMIT)
+            stack.pop_all()
         return cls(pid, directory, reader, writer, output)
 
     async def __aenter__(self) -> Self:
@@ -86,10 +92,9 @@ class ChildProcess:
 
     async def next(self) -> Message | None:
         """The next event or the outcome; `None` when nothing more will come. Safe to cancel and call again."""
-        message = await self._mailbox.get()
-        if message is None:
-            self._mailbox.put_nowait(None)
-        return message
+        if self._is_silent and self._mailbox.empty():
+            return None
+        return await self._mailbox.get()
 
     async def cancel(self) -> None:
         """Ask the crew to stop at its next step; blocked calls are cut."""
@@ -155,8 +160,13 @@ class ChildProcess:
             async with asyncio.TaskGroup() as readers:
                 readers.create_task(self._read_frames())
                 readers.create_task(self._read_output(output))
+        except* ValueError:
+            # Something other than our own code has written to the channel.
+            self._kill(signal.SIGKILL)
         finally:
-            await self._mailbox.put(None)
+            self._is_silent = True
+            with suppress(asyncio.QueueFull):  # then nobody is waiting in `next`
+                self._mailbox.put_nowait(None)
 
     async def _read_frames(self) -> None:
         with suppress(ConnectionError):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kasal_contracts.executions import ErrorCode
 from kasal_contracts.models import ResolvedModel
 
 from .claims import Claim
@@ -26,4 +27,6 @@ class Guest:
     def check_tool(self, name: str) -> None:
         """Raises BrokerRefusedError for a tool that is not in the snapshot."""
         if all(tool.name != name for tool in self.claim.snapshot.tools):
-            raise BrokerRefusedError(f"The tool “{name}” is not among the tools of this execution.", status=404)
+            raise BrokerRefusedError(
+                f"The tool “{name}” is not among the tools of this execution.", code=ErrorCode.TOOL_ERROR, status=404
+            )

@@ -43,6 +43,7 @@ class _Link:
     children: dict[int, ChildProcess] = field(default_factory=dict)
     # Children that ended before their owner heard of them.
     early: dict[int, Exited] = field(default_factory=dict)
+    unwanted: set[int] = field(default_factory=set)
 
 
 class Zygote:
@@ -93,6 +94,10 @@ class Zygote:
             spawned, descriptors = await answer
         except OSError:
             raise ZygoteLostError from None
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled():
+                self._send_home(link, *answer.result())
+            raise
         finally:
             link.waiting.pop(ticket, None)
         child = await ChildProcess.open(spawned.pid, Path(spawned.directory), *descriptors)
@@ -164,17 +169,23 @@ class Zygote:
     def _hand_over(self, link: _Link, spawned: Spawned, descriptors: list[int]) -> None:
         answer = link.waiting.get(spawned.ticket)
         if answer is None or answer.done():
-            # Whoever wanted it has given up; a closed channel sends the child home.
-            for descriptor in descriptors:
-                os.close(descriptor)
-            shutil.rmtree(spawned.directory, ignore_errors=True)
-            return
-        answer.set_result((spawned, descriptors))
+            self._send_home(link, spawned, descriptors)
+        else:
+            answer.set_result((spawned, descriptors))
+
+    def _send_home(self, link: _Link, spawned: Spawned, descriptors: list[int]) -> None:
+        """Whoever wanted the child has given up. A closed channel tells it to leave."""
+        link.unwanted.add(spawned.pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        shutil.rmtree(spawned.directory, ignore_errors=True)
 
     def _exited(self, link: _Link, exited: Exited) -> None:
         child = link.children.pop(exited.pid, None)
         if child is not None:
             child.ended(exited)
+        elif exited.pid in link.unwanted:
+            link.unwanted.remove(exited.pid)
         else:
             link.early[exited.pid] = exited
 

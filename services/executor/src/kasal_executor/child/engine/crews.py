@@ -100,7 +100,8 @@ class ExecutionCrew(Crew):  # type: ignore[misc]
 class ExecutionAgent(Agent):  # type: ignore[misc]
     def create_agent_executor(self, tools: Any = None, task: Any = None) -> None:
         """Give the executor its crew afterwards; its constructor would hold the crew to the limits of `Crew`."""
-        crew, self.crew = self.crew, None
+        crew = getattr(self, "crew", None)
+        self.crew: Any = None
         try:
             super().create_agent_executor(tools, task)
         finally:

@@ -1,0 +1,1 @@
+"""How fast Kasal is, as ratios against the plain alternative, measured in one go: `make bench`."""
