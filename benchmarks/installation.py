@@ -67,7 +67,7 @@ def variables(servers: Servers, models: ModelServer, direct: str) -> dict[str, s
         "KASAL_DATABASE_URL": servers.database_url,
         "KASAL_AMQP_URL": servers.amqp_url,
         "KASAL_AMQP_PREFIX": servers.amqp_prefix,
-        "KASAL_ENCRYPTION_KEYS": Keyring.generate(),
+        "KASAL_ENCRYPTION_KEYS": Keyring.generate("bench"),
         "KASAL_ADMIN_EMAIL": EMAIL,
         "KASAL_ADMIN_PASSWORD": PASSWORD,
         "KASAL_EGRESS_ALLOW": f"127.0.0.1:{urlsplit(models.url).port}",
@@ -85,7 +85,7 @@ def free_port() -> int:
 
 
 async def delete_queues(servers: Servers) -> None:
-    async with await aio_pika.connect(servers.amqp_url) as connection, connection.channel() as channel:
+    async with await aio_pika.connect(servers.amqp_url, timeout=5) as connection, connection.channel() as channel:
         for queue in WORK_QUEUES:
             for name in (queue.name, queue.dead.name):
-                await channel.queue_delete(f"{servers.amqp_prefix}{name}")
+                await channel.queue_delete(f"{servers.amqp_prefix}{name}", timeout=5)

@@ -5,6 +5,7 @@ from typing import NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 out = Console()
 err = Console(stderr=True)
@@ -17,7 +18,7 @@ INTERRUPTED = 130
 
 def fail(message: str, *, code: int = FAILED) -> NoReturn:
     """Say what is wrong and end with `code`."""
-    err.print(f"[bold red]kasal:[/] {message}", highlight=False, markup=True)
+    err.print(f"[bold red]kasal:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 

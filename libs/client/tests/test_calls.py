@@ -40,7 +40,7 @@ def test_a_login_is_used_for_the_calls_after_it(kasal: Kasal, server: Server) ->
     user = {"id": "u1", "email": "a@b.c", "display_name": "A", "is_system_admin": False, "group_id": "g1"}
     server.will("POST /api/v1/auth/login", replies({**PAIR, "user": user}))
     server.will("GET /api/v1/auth/me", replies(user))
-    assert kasal.login("a@b.c", "secret").id == "u1"
+    assert kasal.login("a@b.c", "secret").refresh_token == "r2"
     kasal.me()
     assert server.requests[1].headers["authorization"] == "Bearer second"
 
@@ -68,10 +68,16 @@ def test_a_refresh_that_is_refused_is_not_tried_again(server: Server) -> None:
 
 def test_the_group_goes_with_every_call(server: Server) -> None:
     server.will("GET /api/v1/crews/c1", replies(CREW))
-    with Kasal(server.url, token=lambda: "asked", group_id="g2") as kasal:
+    with Kasal(server.url, group_id="g2") as kasal:
         kasal.crews.get("c1")
     assert server.requests[0].headers["x-group-id"] == "g2"
-    assert server.requests[0].headers["authorization"] == "Bearer asked"
+
+
+def test_a_session_that_others_share_is_renewed_by_its_owner(server: Server) -> None:
+    server.will("GET /api/v1/crews/c1", replies(UNAUTHENTICATED, 401), replies(CREW))
+    with Kasal(server.url, token="first", renew=lambda: "from the store") as kasal:
+        kasal.crews.get("c1")
+    assert server.requests[1].headers["authorization"] == "Bearer from the store"
 
 
 def test_what_was_read_can_be_changed_and_written_back_with_its_etag(kasal: Kasal, server: Server) -> None:

@@ -80,7 +80,7 @@ async def test_an_expired_key_is_an_error_that_names_it_and_nothing_replaces_it(
     body = {"value": VALUE, "expires_at": "2020-01-01T00:00:00Z"}
     await front.call("PUT", "/api/v1/api-keys/OPENAI_API_KEY", body, token=boss.token)
     answer = await ask(front, attempt_of(boss, leases), "OPENAI_API_KEY")
-    assert answer.status == 409
+    assert answer.status == 410
     assert "OPENAI_API_KEY" in answer.body["detail"]
     assert VALUE not in answer.text
 

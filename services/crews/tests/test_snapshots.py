@@ -26,7 +26,7 @@ async def test_a_saved_crew_is_fixed_with_its_models_and_tools(
     models = {model.alias: model for model in fixed.models}
     assert (fixed.crew_id, fixed.version, fixed.memory_identity) == (saved["id"], 1, None)
     assert fixed.crew.tasks[1].context == ["research"]
-    assert models.keys() == {"openai/gpt-5-mini", "demo/scripted", fixed.default_model}
+    assert models.keys() == {"openai/gpt-5-mini", "demo/scripted"}
     assert models["openai/gpt-5-mini"].api_key_name == "OPENAI_API_KEY"
     assert models["openai/gpt-5-mini"].price is not None
     assert [(tool.name, tool.effect) for tool in fixed.tools] == [("calculator", "pure"), ("http_request", "effectful")]
@@ -132,6 +132,7 @@ async def test_addresses_come_from_the_operators_settings(migrated_url: str, cre
     settings = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "DATABRICKS_HOST": "work.example.com/"}
     async with serving_crews(migrated_url, auth, **settings) as socket, Kasal.opened(auth, socket) as kasal:
         crew["agents"][0]["model"] = "openai/gpt-5"
+        crew["configuration"] = {"planning": True}
         fixed = await snapshot(await kasal.person(Role.OPERATOR), {"crew": crew})
     urls = {model.alias: model.base_url for model in fixed.models}
     assert urls["openai/gpt-5"] == "http://127.0.0.1:9/v1"

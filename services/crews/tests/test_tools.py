@@ -1,3 +1,5 @@
+import asyncio
+
 import httpx
 from kasal_contracts.identity import Role
 from kasal_tools import installed_tools
@@ -32,6 +34,14 @@ async def test_a_group_configures_a_tool_for_itself(admin: httpx.AsyncClient, ka
     assert (await admin.get("/tools/http_request")).json() == put.json()
     elsewhere = await kasal.person(Role.ADMIN, group="elsewhere")
     assert (await elsewhere.get("/tools/http_request")).json() == before.json()
+
+
+async def test_first_configurations_at_once_end_in_one(admin: httpx.AsyncClient) -> None:
+    bodies = [{"hosts": [f"{number}.example.com"]} for number in range(5)]
+    answers = await asyncio.gather(*(admin.put("/tools/http_request/config", json=body) for body in bodies))
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    kept = (await admin.get("/tools/http_request")).json()
+    assert kept in [answer.json() for answer in answers if answer.status_code == 200]
 
 
 async def test_a_configuration_that_the_tool_does_not_take_is_refused(admin: httpx.AsyncClient) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +67,7 @@ async def test_what_a_process_has_lost_is_built_again(memory: Replica, data: str
     await memory.remember("i", "one", "two")
     assert await found_by_a_new_process(memory.world, data, memory.group) == {"one", "two"}
     index = memory.world.folder / data / "memory-index" / "0"
-    losses = {
+    losses: dict[str, Callable[[], object]] = {
         "everything": lambda: shutil.rmtree(index.parent),
         "the position": lambda: (index / "position.json").write_text("{"),
         "the vectors": lambda: [shutil.rmtree(table) for table in index.glob("*.lance")],

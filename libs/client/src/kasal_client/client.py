@@ -10,7 +10,7 @@ from .executions import Executions
 from .memory import Memory
 from .models import ApiKeys, Models
 from .schemas import Account, Session, Versions
-from .transport import Keep, Token, Transport
+from .transport import Keep, Renew, Transport
 
 
 class Kasal:
@@ -20,7 +20,7 @@ class Kasal:
         self,
         url: str = "http://127.0.0.1:8000",
         *,
-        token: Token = "",
+        token: str = "",
         refresh_token: str = "",
         group_id: str | None = None,
         timeout_s: float = 60,

@@ -12,8 +12,6 @@ from .errors import KasalApiError, KasalUnreachableError
 from .schemas import Session
 
 Answer = TypeVar("Answer", bound=BaseModel)
-Token = str | Callable[[], str]
-"""An access token, or what gives a live one; it is asked before each request."""
 Keep = Callable[[Session], None]
 Renew = Callable[[], str]
 Params = Mapping[str, str | int | float | list[str] | None]
@@ -118,9 +116,8 @@ class Transport:
         return response
 
     def _sent_with_token(self, request: httpx.Request) -> httpx.Response:
-        token = self._token if isinstance(self._token, str) else self._token()
-        if token:
-            request.headers["Authorization"] = f"Bearer {token}"
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
         return self._http.send(request, stream=True)
 
     def _take_new_token(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
@@ -87,3 +88,34 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait(timeout=30)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def second_gateway(stack: Stack) -> Generator[str]:
+    """Another gateway beside those of `kasal up`. Yields its URL."""
+    port = free_port()
+    bootstrap = {"KASAL_SECRET_DIR": str(stack.data_dir / "secrets")}
+    with (
+        (stack.data_dir / "gateway.log").open("a") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "kasal_cli", "serve", "gateway", "--port", str(port)],
+            env={**stack.environment, **bootstrap},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=stack.data_dir,
+        ) as process,
+    ):
+        try:
+            if process.stdout is None or "listens" not in process.stdout.readline():
+                raise StackFailedError((stack.data_dir / "gateway.log").read_text()[-4000:])
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            _end(process)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -94,7 +95,6 @@ class Look(ToolPlugin[NoConfig, LookArguments]):
 
     def run(self, arguments: LookArguments, context: ToolContext[NoConfig]) -> str:  # noqa: ARG002
         sys.stdout.write("a tool wrote this line\n")
-        sys.stdout.flush()
         descriptors = {}
         for descriptor in Path("/proc/self/fd").iterdir():
             try:
@@ -108,6 +108,7 @@ class Look(ToolPlugin[NoConfig, LookArguments]):
                 "descriptors": descriptors,
                 "directory": str(Path.cwd()),
                 "files": sorted(each.name for each in Path.cwd().iterdir()),
+                "interfaces": [name for _, name in socket.if_nameindex()],
                 "pid": os.getpid(),
                 "session": os.getsid(0),
             }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import structlog
 from fastapi import APIRouter
 from kasal_contracts.credentials import AvailableCredential, AvailableCredentials, CredentialIn, CredentialOut
-from kasal_contracts.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from kasal_contracts.errors import ConflictError, ForbiddenError, KasalError, NotFoundError, UnavailableError
 from kasal_contracts.identity import Act, Caller
 from kasal_db import UndecryptableError, owned
 from kasal_runtime.peers import PeerRefusedError
@@ -29,7 +29,10 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["internal"])
 
 
-class KeyExpiredError(ConflictError):
+class KeyExpiredError(KasalError):
+    status = 410
+    title = "The key has expired"
+
     def __init__(self, name: str) -> None:
         super().__init__(f"the key {name!r} of the group has expired; rotate it")
 

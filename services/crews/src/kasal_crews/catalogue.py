@@ -15,6 +15,7 @@ from .forms import ModelForm
 from .tables import GroupSettings, Model
 
 FILE = Path(__file__).parent / "catalogue.json"
+GIVEN_BY = "system"
 
 
 class Edition(Frozen):
@@ -52,7 +53,7 @@ class Catalogue:
 async def _add_missing(session: AsyncSession, me: Caller, newest: Edition) -> None:
     settings = await session.scalar(owned(GroupSettings, me))
     if settings is None:
-        settings = GroupSettings(group_id=me.group_id, created_by=me.user_id, catalogue=0, layer={})
+        settings = GroupSettings(group_id=me.group_id, created_by=GIVEN_BY, catalogue=0, layer={})
         session.add(settings)
     if settings.catalogue >= newest.edition:
         return
@@ -63,4 +64,4 @@ async def _add_missing(session: AsyncSession, me: Caller, newest: Edition) -> No
     # Lists show the newest first; descending ids keep the order of the file.
     ids = sorted((new_id() for _ in missing), reverse=True)
     for row_id, form in zip(ids, missing, strict=True):
-        session.add(Model(id=row_id, group_id=me.group_id, created_by=me.user_id, **form.columns()))
+        session.add(Model(id=row_id, group_id=me.group_id, created_by=GIVEN_BY, **form.columns()))

@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from .bodies import near, patched
 from .configuration import EffectiveSettings, SettingsLayer, effective
 from .layers import group_settings, system_settings
-from .providers import Addresses
-from .requests import HeldKeys, KnownAddresses, Reading, Writing
+from .providers import Reach
+from .requests import CallersReach, Reading, Writing
 from .surroundings import look_around, preferred_model
 from .tables import Model
 
@@ -29,10 +29,8 @@ Patch = Annotated[JsonObject, Body(description="A JSON merge patch; null gives a
 
 
 @router.get(PATH, summary="Read the effective settings of the active group")
-async def read_config(
-    me: Viewer, keys: HeldKeys, addresses: KnownAddresses, session: Reading, response: Response
-) -> EffectiveSettings:
-    offer = await look_around(session, me, keys, addresses)
+async def read_config(me: Viewer, reach: CallersReach, session: Reading, response: Response) -> EffectiveSettings:
+    offer = await look_around(session, me, reach)
     set_etag(response, (await group_settings(session, me)).revision)
     return offer.settings
 
@@ -41,8 +39,7 @@ async def read_config(
 async def change_config(
     patch: Patch,
     me: Admin,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
@@ -54,26 +51,25 @@ async def change_config(
     _refuse_unknown(layer, patch, models)
     settings.layer = _stored(layer)
     await session.flush()
-    offer = await look_around(session, me, keys, addresses)
+    offer = await look_around(session, me, reach)
     set_etag(response, settings.revision)
     return offer.settings
 
 
 @router.get(f"{PATH}/system", summary="Read the settings of the whole system")
 async def read_system_config(
-    me: SystemAdmin, keys: HeldKeys, addresses: KnownAddresses, session: Reading, response: Response
+    me: SystemAdmin, reach: CallersReach, session: Reading, response: Response
 ) -> EffectiveSettings:
     settings = await system_settings(session)
     set_etag(response, settings.revision)
-    return await _of_system(session, me, keys, addresses, settings.layer)
+    return await _of_system(session, me, reach, settings.layer)
 
 
 @router.patch(f"{PATH}/system", summary="Change the settings of the whole system")
 async def change_system_config(
     patch: Patch,
     me: SystemAdmin,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
@@ -85,13 +81,11 @@ async def change_system_config(
     settings.layer = _stored(layer)
     await session.flush()
     set_etag(response, settings.revision)
-    return await _of_system(session, me, keys, addresses, settings.layer)
+    return await _of_system(session, me, reach, settings.layer)
 
 
-async def _of_system(
-    session: AsyncSession, me: Caller, keys: frozenset[str] | None, addresses: Addresses, layer: JsonObject
-) -> EffectiveSettings:
-    offer = await look_around(session, me, keys, addresses)
+async def _of_system(session: AsyncSession, me: Caller, reach: Reach, layer: JsonObject) -> EffectiveSettings:
+    offer = await look_around(session, me, reach)
     return effective(SettingsLayer.model_validate(layer), SettingsLayer(), preferred_model(offer.around.models))
 
 

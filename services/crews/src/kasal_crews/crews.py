@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from .bodies import patched
 from .documents import CrewIn, CrewOut, crew_out, written_form
-from .requests import HeldKeys, KnownAddresses, Reading, Writing
+from .providers import Reach
+from .requests import CallersReach, Reading, Writing
 from .rows import find, flushed
 from .surroundings import look_around
 from .tables import Crew, CrewVersion
@@ -37,11 +38,10 @@ class Verdict(Frozen):
 async def validate_crew(
     document: Annotated[JsonValue, Body(description="A crew document, or what is meant to become one.")],
     me: Viewer,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Reading,
 ) -> Verdict:
-    offer = await look_around(session, me, keys, addresses)
+    offer = await look_around(session, me, reach)
     findings = examine(document, offer.around)
     valid = not any(finding.is_error for finding in findings)
     return Verdict(valid=valid, problems=[finding.problem() for finding in findings])
@@ -57,10 +57,9 @@ async def list_crews(
 
 @router.post(PATH, status_code=201, summary="Save a crew")
 async def create_crew(
-    document: CrewIn, me: Editor, keys: HeldKeys, addresses: KnownAddresses, session: Writing, response: Response
+    document: CrewIn, me: Editor, reach: CallersReach, session: Writing, response: Response
 ) -> CrewOut:
-    offer = await look_around(session, me, keys, addresses)
-    refuse_errors(check(document, offer.around), "body")
+    await refuse_unfit(session, me, document, reach)
     crew = await add_crew(session, me, document)
     response.headers["Location"] = f"{PATH}/{crew.id}"
     set_etag(response, crew.revision)
@@ -79,16 +78,14 @@ async def replace_crew(
     crew_id: str,
     document: CrewIn,
     me: Editor,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
 ) -> CrewOut:
     crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
     check_match(if_match, crew.revision)
-    offer = await look_around(session, me, keys, addresses)
-    refuse_errors(check(document, offer.around), "body")
+    await refuse_unfit(session, me, document, reach)
     await rewrite(session, me, crew, document)
     set_etag(response, crew.revision)
     return crew_out(crew)
@@ -99,8 +96,7 @@ async def change_crew(
     crew_id: str,
     patch: Annotated[JsonObject, Body()],
     me: Editor,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
@@ -108,8 +104,7 @@ async def change_crew(
     crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
     check_match(if_match, crew.revision)
     document = patched(CrewIn, written_form(crew), patch)
-    offer = await look_around(session, me, keys, addresses)
-    refuse_errors(check(document, offer.around), "body")
+    await refuse_unfit(session, me, document, reach)
     await rewrite(session, me, crew, document)
     set_etag(response, crew.revision)
     return crew_out(crew)
@@ -120,6 +115,12 @@ async def delete_crew(crew_id: str, me: Editor, session: Writing, if_match: IfMa
     crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
     check_match(if_match, crew.revision)
     await session.delete(crew)
+
+
+async def refuse_unfit(session: AsyncSession, me: Caller, document: CrewIn, reach: Reach) -> None:
+    """Raises InvalidError that names every error in `document`."""
+    offer = await look_around(session, me, reach)
+    refuse_errors(check(document, offer.around), "body")
 
 
 async def add_crew(session: AsyncSession, me: Caller, document: CrewIn) -> Crew:

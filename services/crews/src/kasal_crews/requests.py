@@ -1,4 +1,4 @@
-"""What routes ask for: the caller's transaction and the keys that the caller's group holds."""
+"""What routes ask for: the caller's transaction, and what the caller's executions could reach."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from .catalogue import Catalogue
 from .credentials import Credentials
-from .providers import Addresses
+from .providers import Addresses, Reach
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,11 @@ async def _writing(opened: Opened, me: Me) -> AsyncGenerator[AsyncSession]:
         yield session
 
 
-async def _held_keys(request: Request, opened: Opened, me: Me) -> frozenset[str] | None:
-    return await opened.credentials.held_by(me, bearer_token(request))
+async def _reach(request: Request, opened: Opened, me: Me) -> Reach:
+    return Reach(await opened.credentials.held_by(me, bearer_token(request)), opened.addresses)
 
 
-async def _addresses(opened: Opened) -> Addresses:
-    return opened.addresses
-
-
-# The scope commits before the answer leaves. Ask for `HeldKeys` before a session: no transaction waits for auth.
+# The scope commits before the answer leaves. Ask for `CallersReach` before a session: no transaction waits for auth.
 Reading = Annotated[AsyncSession, Depends(_reading, scope="function")]
 Writing = Annotated[AsyncSession, Depends(_writing, scope="function")]
-HeldKeys = Annotated[frozenset[str] | None, Depends(_held_keys)]
-KnownAddresses = Annotated[Addresses, Depends(_addresses)]
+CallersReach = Annotated[Reach, Depends(_reach)]

@@ -9,7 +9,7 @@ from kasal_runtime.app import service_app
 from kasal_runtime.service import Host, Service
 from starlette.types import ASGIApp
 
-from . import config, crews, models, snapshots, tools, versions
+from . import agents, config, crews, models, snapshots, tasks, tools, versions
 from .catalogue import Catalogue
 from .credentials import Credentials
 from .providers import Addresses
@@ -33,7 +33,7 @@ async def open_crews(settings: CrewsSettings, host: Host) -> AsyncGenerator[ASGI
         yield service_app(
             NAME,
             host,
-            routers=[module.router for module in (versions, crews, models, tools, config, snapshots)],
+            routers=[module.router for module in (versions, crews, agents, tasks, models, tools, config, snapshots)],
             checks={"database": database.check},
             body_limit=settings.body_limit,
             state={"resources": resources},

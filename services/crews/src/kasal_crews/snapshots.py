@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from .documents import written_form
 from .models import resolved
-from .requests import HeldKeys, KnownAddresses, Reading
+from .requests import CallersReach, Reading
 from .rows import find
-from .surroundings import Offer, look_around
+from .surroundings import look_around
 from .tables import Crew
 from .tools import read_configs, resolved_tool
 from .validation import admit, models_named, tools_named
@@ -43,23 +43,23 @@ class SnapshotOrder(Strict):
 
 
 @router.post("/internal/snapshots", summary="Fix everything that an execution of a crew needs")
-async def make_snapshot(
-    order: SnapshotOrder, me: Operator, keys: HeldKeys, addresses: KnownAddresses, session: Reading
-) -> Snapshot:
+async def make_snapshot(order: SnapshotOrder, me: Operator, reach: CallersReach, session: Reading) -> Snapshot:
     definition, version = await _ordered(session, me, order)
-    offer = await look_around(session, me, keys, addresses)
+    offer = await look_around(session, me, reach)
     prefix = ("body", "crew") if order.crew is not None else ("crew",)
     crew = admit(definition, offer.around, *prefix, for_run=True)
+    default = offer.around.default_model
+    models = sorted({name for _, name in models_named(crew, default)})
     tools = sorted({name for _, name in tools_named(crew)})
     configs = await read_configs(session, me) if tools else {}
     return Snapshot(
         crew_id=order.crew_id,
         version=version,
         crew=crew,
-        models=[resolved(offer.models[alias], keys, addresses) for alias in models_of(crew, offer)],
-        default_model=offer.around.default_model,
+        models=[resolved(offer.models[name], reach) for name in models],
+        default_model=default,
         tools=[resolved_tool(name, configs.get(name)) for name in tools],
-        memory_identity=memory_identity(me, crew, offer.around.default_model) if crew.configuration.memory else None,
+        memory_identity=memory_identity(me, crew, default) if crew.configuration.memory else None,
     )
 
 
@@ -72,13 +72,6 @@ async def _ordered(session: AsyncSession, me: Caller, order: SnapshotOrder) -> t
         return written_form(crew), crew.version
     version = await find_version(session, me, crew, str(order.version))
     return version.definition, version.version
-
-
-def models_of(crew: CrewDocument, offer: Offer) -> list[str]:
-    """Names of the models that an execution may call: the crew's own and the default, where there is such a model."""
-    default = offer.around.default_model
-    named = {name for _, name in models_named(crew, default)}
-    return sorted(named | ({default} & offer.models.keys()))
 
 
 def memory_identity(me: Caller, crew: CrewDocument, default_model: str) -> str:

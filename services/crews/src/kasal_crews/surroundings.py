@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from .configuration import EffectiveSettings, allowed, effective
 from .layers import read_layers
 from .models import obstacle
-from .providers import FACTS, LOCAL_MODEL, SCRIPTED_MODEL, Addresses
+from .providers import FACTS, LOCAL_MODEL, SCRIPTED_MODEL, Reach
 from .tables import Model
 from .validation import Standing, Surroundings
 
@@ -29,13 +29,12 @@ class Offer:
     around: Surroundings
 
 
-async def look_around(session: AsyncSession, me: Caller, keys: frozenset[str] | None, addresses: Addresses) -> Offer:
+async def look_around(session: AsyncSession, me: Caller, reach: Reach) -> Offer:
     layers = await read_layers(session, me)
     models = {model.name: model for model in await session.scalars(owned(Model, me))}
     names = allowed(layers.system.allowed_models, layers.group.allowed_models).value
     standings = {
-        name: Standing(refusal=_refusal(model, names), caution=obstacle(model, keys, addresses))
-        for name, model in models.items()
+        name: Standing(refusal=_refusal(model, names), caution=obstacle(model, reach)) for name, model in models.items()
     }
     settings = effective(layers.system, layers.group, preferred_model(standings))
     around = Surroundings(

@@ -76,6 +76,22 @@ class ToolConfig(Owned, CrewsTable):
     config: Mapped[JsonObject] = mapped_column(Document)
 
 
+class LibraryRow(Owned, CrewsTable):
+    """Something saved on its own, to copy into crews."""
+
+    __abstract__ = True
+
+    document: Mapped[JsonObject] = mapped_column(Document)
+
+
+class LibraryAgent(LibraryRow):
+    __tablename__ = "agents"
+
+
+class LibraryTask(LibraryRow):
+    __tablename__ = "tasks"
+
+
 class GroupSettings(Owned, CrewsTable):
     """What a group has set. `catalogue` is the edition of the model catalogue that it was given last."""
 

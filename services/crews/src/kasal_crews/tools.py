@@ -5,7 +5,7 @@ from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
-from kasal_contracts.errors import InvalidError, NotFoundError
+from kasal_contracts.errors import ConflictError, InvalidError, NotFoundError
 from kasal_contracts.executions import ResolvedTool
 from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
@@ -19,6 +19,7 @@ from kasal_runtime.security import Admin, Viewer
 from kasal_tools import Category, Effect, installed_tools
 from kasal_tools.plugins import AnyTool
 from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .bodies import field_errors, unstorable
@@ -91,7 +92,10 @@ async def configure_tool(
         configured = ToolConfig(group_id=me.group_id, created_by=me.user_id, name=name)
         session.add(configured)
     configured.config = checked.model_dump(mode="json")
-    await flushed(session, configured)
+    try:
+        await flushed(session, configured)
+    except IntegrityError as error:
+        raise ConflictError("somebody configured this tool at the same moment; look and repeat") from error
     set_etag(response, configured.revision)
     return tool_out(name, configured, await _standings(session, me))
 

@@ -19,7 +19,7 @@ from .crews import PATH as CREWS
 from .crews import rewrite
 from .diff import Change, changes
 from .documents import CrewOut, crew_out
-from .requests import HeldKeys, KnownAddresses, Reading, Writing
+from .requests import CallersReach, Reading, Writing
 from .rows import find
 from .surroundings import look_around
 from .tables import Crew, CrewVersion
@@ -89,8 +89,7 @@ async def restore_version(
     crew_id: str,
     number: str,
     me: Editor,
-    keys: HeldKeys,
-    addresses: KnownAddresses,
+    reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
@@ -98,7 +97,7 @@ async def restore_version(
     crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
     check_match(if_match, crew.revision)
     version = await find_version(session, me, crew, number)
-    offer = await look_around(session, me, keys, addresses)
+    offer = await look_around(session, me, reach)
     document = admit(version.definition | {"published": list(crew.published)}, offer.around, "crew")
     await rewrite(session, me, crew, document)
     set_etag(response, crew.revision)

@@ -57,9 +57,13 @@ class Exited(Frozen):
 
 
 class ZygoteReport(Frozen):
-    """One datagram from the zygote. `parked` is the number of children that wait for a job."""
+    """One datagram from the zygote. `parked` is the number of children that wait for a job.
+
+    `cuts_network`: the kernel lets children have an empty network of their own.
+    """
 
     ready: bool = False
+    cuts_network: bool = False
     parked: int | None = None
     spawned: Spawned | None = None
     exited: Exited | None = None

@@ -18,6 +18,7 @@ def environment_in(directory: Path) -> dict[str, str]:
         "CREWAI_TRAINED_AGENTS_FILE": "/nonexistent/none.pkl",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHON_DOTENV_DISABLED": "1",
+        "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
 

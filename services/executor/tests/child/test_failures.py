@@ -3,13 +3,14 @@
 import asyncio
 import signal
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from kasal_contracts.events import ChildEvent
 from kasal_executor.worker.child_process import ChildProcess
 from kasal_executor.worker.zygote import Zygote
 
-from .egress import Calls, Hangs, Refuses, Says, ScriptedEgress, text_of
+from .egress import Calls, Hangs, Refuses, Reply, Says, ScriptedEgress, text_of
 from .runs import Ended, crew, job, read_all, run, task, writer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -114,3 +115,37 @@ async def test_a_killed_child_leaves_nothing_behind(zygote: Zygote, egress: Scri
         await child.terminate(timedelta(0))
         assert (await child.wait()).signal is signal.SIGKILL
     assert not directory.exists()
+
+
+async def test_a_conversation_that_never_fits_ends(zygote: Zygote, egress: ScriptedEgress) -> None:
+    words = "This model's maximum context length is 10 tokens."
+    egress.script = lambda _: Refuses(400, "model_error", words)
+    ended = await run(zygote, job(crew(task("write")), egress.path))
+    assert (ended.error_code, ended.error_message) == ("model_error", words)
+
+
+async def test_a_model_without_tool_calls_is_told_of_tools_in_words(zygote: Zygote, egress: ScriptedEgress) -> None:
+    def script(messages: list[dict[str, Any]]) -> Reply:
+        if "tools" in egress.requests[-1]:
+            return Refuses(400, "model_error", "This model does not support tools")
+        if "Observation: 42" in text_of(messages):
+            return Says("Thought: I know\nFinal Answer: It is 42.")
+        return Says('Thought: compute\nAction: calculator\nAction Input: {"expression": "6*7"}')
+
+    egress.script = script
+    document = crew(task("sum"), agents=(writer(tools=["calculator"]),))
+    ended = await run(zygote, job(document, egress.path, tools=("calculator",)))
+    assert ended.result.text == "It is 42."
+    assert ended.of("tool.completed")[0].data["output"] == "42"
+
+
+async def test_a_conversation_that_is_too_long_is_shortened(zygote: Zygote, egress: ScriptedEgress) -> None:
+    def script(messages: list[dict[str, Any]]) -> Reply:
+        if len(egress.requests) == 1:
+            return Refuses(400, "model_error", "This model's maximum context length is 10 tokens.")
+        return Says("<summary>In short.</summary>" if len(egress.requests) == 2 else "Written.")
+
+    egress.script = script
+    ended = await run(zygote, job(crew(task("write")), egress.path))
+    assert ended.result.text == "Written."
+    assert "In short." in egress.prompts()[2]

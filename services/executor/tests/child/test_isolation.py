@@ -48,6 +48,11 @@ async def test_a_child_has_its_own_session_and_an_empty_directory(zygote: Zygote
     assert not Path(seen["directory"]).exists()
 
 
+async def test_a_child_has_no_network_but_the_broker_s_socket(zygote: Zygote, egress: ScriptedEgress) -> None:
+    seen, _ = await looked_around(zygote, egress)
+    assert seen["interfaces"] == ["lo"]
+
+
 async def test_what_a_tool_prints_becomes_a_log_event(zygote: Zygote, egress: ScriptedEgress) -> None:
     _, logged = await looked_around(zygote, egress)
     assert logged == ["a tool wrote this line"]

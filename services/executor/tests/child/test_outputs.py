@@ -77,3 +77,11 @@ async def test_a_model_judges_the_output(zygote: Zygote, egress: ScriptedEgress)
     assert ended.of("guardrail.failed")[0].data["reason"] == "too loud"
     assert "too loud" in egress.prompts()[2]
     assert ended.types().count("llm.completed") == 4
+
+
+async def test_a_schema_that_points_elsewhere_is_not_fetched(zygote: Zygote, egress: ScriptedEgress) -> None:
+    egress.script = in_turn("{}")
+    document = crew(task("count", output_schema={"$ref": "http://127.0.0.1:1/schema"}))
+    ended = await run(zygote, job(document, egress.path))
+    assert ended.error_code == "invalid_output"
+    assert "http://127.0.0.1:1/schema" in ended.error_message

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from kasal_executor.worker.zygote import Zygote
+from kasal_executor.worker.zygote import Zygote, _sweep
 
 from .egress import Hangs, Says, ScriptedEgress
 from .runs import crew, job, read_all, run, task
@@ -38,3 +38,12 @@ async def test_a_child_that_is_no_longer_wanted_goes_home(zygote: Zygote) -> Non
     async with child:
         pass
     assert not child._directory.exists()
+
+
+async def test_what_a_killed_worker_left_behind_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / "kasal-999999999-abc"
+    mine = tmp_path / f"kasal-{os.getpid()}-abc"
+    left.mkdir()
+    mine.mkdir()
+    _sweep(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == [mine.name]

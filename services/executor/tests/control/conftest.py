@@ -6,9 +6,12 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import aio_pika
 import httpx
 import pytest
 from kasal_bus import Bus, open_memory, open_rabbit
+from kasal_bus.topology import TOPICS, WORK_QUEUES
+from kasal_contracts.ids import new_id
 from kasal_db import Database, db_now, open_database
 from kasal_db.migrations import migrate
 from kasal_executor.service import NAME, SERVICE
@@ -59,12 +62,29 @@ async def database(migrated_url: str) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.fixture(scope="session")
+def prefixed_rabbit(request: pytest.FixtureRequest) -> Iterator[NewBus]:
+    """Queues of our own for all tests. A quorum queue costs its broker files, so they are deleted at the end."""
+    url, prefix = request.getfixturevalue("amqp_url"), f"control-test-{new_id()}."
+    yield partial(open_rabbit, url, prefix=prefix)
+    asyncio.run(_delete_queues(url, prefix))
+
+
+async def _delete_queues(url: str, prefix: str) -> None:
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        for queue in WORK_QUEUES:
+            await channel.queue_delete(prefix + queue.name)
+            await channel.queue_delete(prefix + queue.dead.name)
+        for topic in TOPICS:
+            await channel.exchange_delete(prefix + topic.name)
+
+
 @pytest.fixture
 async def new_bus(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[NewBus]:
     """Opens what another process would see of this test's bus."""
     if kind == "distributed":
-        url, prefix = request.getfixturevalue("amqp_url"), request.getfixturevalue("amqp_prefix")
-        yield partial(open_rabbit, url, prefix=prefix)
+        yield request.getfixturevalue("prefixed_rabbit")
         return
     async with open_memory() as bus:
         yield lambda: nullcontext(bus)

@@ -151,15 +151,21 @@ def target_of(scope: Scope) -> str:
 
 
 def onward_headers(scope: Scope) -> dict[str, str]:
-    given = Headers(scope=scope)
-    named = {name.strip().lower() for name in given.get("connection", "").split(",")}
-    dropped = HOP_BY_HOP | CONSUMED | named
-    kept = {
-        name: ", ".join(given.getlist(name)) for name in given if name not in dropped and not name.startswith(SPOOFABLE)
-    }
+    dropped = HOP_BY_HOP | CONSUMED | _named_by_connection(scope)
+    kept: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name not in dropped and not name.startswith(SPOOFABLE):
+            kept[name] = f"{kept[name]}, {value}" if name in kept else value
     if scope.get("client"):
         kept["x-forwarded-for"] = scope["client"][0]
     return kept
+
+
+def _named_by_connection(scope: Scope) -> frozenset[str]:
+    """What the client calls meant for this hop alone."""
+    listed = Headers(scope=scope).get("connection", "")
+    return frozenset(name.strip().lower() for name in listed.split(","))
 
 
 async def relayed(answer: aiohttp.ClientResponse) -> Response:

@@ -67,8 +67,7 @@ class Follower:
             clock = await self._read_clock()
             position = self._position or await self._restored()
             if position is None or not position.leads_to(clock, self._embedder.id):
-                await self._index.reset()
-                position = Position(lineage=clock.lineage, embedder_id=self._embedder.id, change=0)
+                position = await self._start_over(clock)
             while position.change < clock.value:
                 position = await self._follow(position, clock.value)
             self._position = position
@@ -98,6 +97,13 @@ class Follower:
     async def _read_clock(self) -> Clock:
         async with self._database.system(read_only=True) as session:
             return (await session.scalars(select(Clock))).one()
+
+    async def _start_over(self, clock: Clock) -> Position:
+        await self._index.reset()
+        start = Position(lineage=clock.lineage, embedder_id=self._embedder.id, change=0)
+        # The old position must be gone before the index has rows again, or a crash would leave a gap between the two.
+        await asyncio.to_thread(self._remember, start)
+        return start
 
     async def _follow(self, position: Position, newest: int) -> Position:
         """One batch of changes after `position`. Up to `newest`, all are committed."""

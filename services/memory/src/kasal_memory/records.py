@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -19,7 +19,7 @@ from kasal_runtime.peers import Peer
 from kasal_runtime.revisions import set_etag
 from kasal_runtime.security import Editor, Operator, Viewer, bearer_token
 from pydantic import BaseModel
-from sqlalchemy import Select, delete, update
+from sqlalchemy import CursorResult, Select, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .bodies import Cleared, ClearIn, RecordIn, Storable, is_storable
@@ -193,7 +193,8 @@ async def _delete(session: AsyncSession, rows: Select[Record]) -> int:
     # Waits for those who are renewing a record, so that none is deleted under their hands.
     await _take_changes(session, 0)
     gone = delete(Record).where(Record.id.in_(rows.with_only_columns(Record.id)))
-    return (await session.execute(gone, execution_options={"synchronize_session": False})).rowcount
+    deleted = await session.execute(gone, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", deleted).rowcount
 
 
 def on_the_wire(record: Record) -> MemoryRecord:

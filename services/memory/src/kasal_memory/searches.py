@@ -70,10 +70,13 @@ async def public_scopes(memory: Memory, me: Caller, crew_id: str | None) -> list
 
 
 async def find_matches(memory: Memory, me: Caller, search: Search) -> list[MemoryMatch]:
-    """The nearest `top_k` records of the group of `me`, best first, looking ever wider until there are as many."""
+    """The nearest `top_k` records of the group of `me`, best first, looking ever wider until there are as many.
+
+    The index forgets what it found and was deleted.
+    """
     [vector] = await memory.embedder.embed([search.query])
     await memory.follower.catch_up()
-    known: dict[str, Record] = {}
+    known: dict[str, Record | None] = {}
     fetch = search.top_k * 2
     while True:
         hits = await memory.index.search(
@@ -86,23 +89,24 @@ async def find_matches(memory: Memory, me: Caller, search: Search) -> list[Memor
             min_score=search.min_score,
         )
         known |= await _load(memory, me, [hit.id for hit in hits if hit.id not in known])
-        wanted = [hit for hit in hits if hit.id in known and search.wants(known[hit.id])][: search.top_k]
-        if len(wanted) == search.top_k or len(hits) < fetch:
-            return [MemoryMatch(record=on_the_wire(known[hit.id]), score=hit.score) for hit in wanted]
+        found = [(hit.score, record) for hit in hits if (record := known[hit.id]) and search.wants(record)]
+        if len(found) >= search.top_k or len(hits) < fetch:
+            break
         fetch *= _WIDER
+    await memory.index.delete([key for key, record in known.items() if record is None])
+    return [MemoryMatch(record=on_the_wire(record), score=score) for score, record in found[: search.top_k]]
 
 
-async def _load(memory: Memory, me: Caller, ids: Sequence[str]) -> dict[str, Record]:
-    """Those that exist, by id. The index forgets the others.
+async def _load(memory: Memory, me: Caller, ids: Sequence[str]) -> dict[str, Record | None]:
+    """Each id with its record, or None where it was deleted.
 
     The transaction begins after the index was asked: an older view would not have what the index has just learnt.
     """
-    records: dict[str, Record] = {}
+    records: dict[str, Record | None] = dict.fromkeys(ids)
     async with memory.database.tenant(me, read_only=True) as session:
         for start in range(0, len(ids), _LOADED_AT_ONCE):
             rows = owned(Record, me).where(Record.id.in_(ids[start : start + _LOADED_AT_ONCE]))
             records |= {record.id: record for record in await session.scalars(rows)}
-    await memory.index.delete([each for each in ids if each not in records])
     return records
 
 

@@ -28,7 +28,7 @@ class Record(Owned, MemoryTable):
     __table_args__ = (
         UniqueConstraint("group_id", "digest", name="uq_memory_records_digest"),
         UniqueConstraint("change", name="uq_memory_records_change"),
-        Index("ix_memory_records_crew", "group_id", "crew_id"),
+        Index("ix_memory_records_crew", "group_id", "crew_id", "identity"),
     )
 
     crew_id: Mapped[str | None] = mapped_column(String(64))

@@ -1,4 +1,4 @@
-"""Crews and their versions, models, tool configurations, settings."""
+"""Crews and their versions, models, tool configurations, settings, the library."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-OWNED_TABLES = ("crews", "crew_versions", "models", "tool_configs", "settings")
+OWNED_TABLES = ("crews", "crew_versions", "models", "tool_configs", "settings", "agents", "tasks")
 
 
 def owned_columns(key: str = "id") -> list[sa.Column]:
@@ -77,6 +77,8 @@ def upgrade() -> None:
         sa.Column("layer", sa.JSON(), nullable=False),
         sa.UniqueConstraint("group_id", name="uq_settings_group"),
     )
+    for table in ("agents", "tasks"):
+        op.create_table(table, *owned_columns(), sa.Column("document", sa.JSON(), nullable=False))
     system_settings = op.create_table(
         "system_settings",
         sa.Column("id", sa.String(64), primary_key=True),

@@ -32,10 +32,9 @@ def models_named(document: CrewDocument, default_model: str) -> Iterator[tuple[L
     for index, agent in enumerate(document.agents):
         yield ("agents", index, "model"), agent.model or default_model
     configuration = document.configuration
-    if configuration.manager_model or document.process is Process.HIERARCHICAL:
+    # The manager's model makes the plans, too.
+    if configuration.manager_model or configuration.planning or document.process is Process.HIERARCHICAL:
         yield ("configuration", "manager_model"), configuration.manager_model or default_model
-    if configuration.planning:
-        yield ("configuration", "planning"), default_model
 
 
 def tools_named(document: CrewDocument) -> Iterator[tuple[Loc, str]]:
@@ -66,7 +65,8 @@ def task_agents(document: CrewDocument) -> Iterator[Finding]:
             choice = f"; choose one of: {listed(keys)}" if keys else ""
             yield Finding(loc, f"the sequential process needs an agent for each task{choice}")
         elif task.agent is not None and task.agent not in keys:
-            yield Finding(loc, f"there is no agent {shown(task.agent)} in this crew{near(task.agent, keys)}")
+            advice = near(task.agent, keys) or (f"; there are: {listed(keys)}" if keys else "")
+            yield Finding(loc, f"there is no agent {shown(task.agent)} in this crew{advice}")
 
 
 def unusable_models(document: CrewDocument, around: Surroundings) -> Iterator[Finding]:

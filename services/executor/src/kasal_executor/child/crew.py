@@ -112,6 +112,7 @@ class CrewBuilder:
             raise stopped(
                 ErrorCode.INTERNAL, f"The context of task “{spec.key}” names “{missing[0]}”, which is not before it."
             )
+        # One manager does all tasks of the hierarchical process, one after another.
         is_async = spec.async_execution and self._document.process is CrewProcess.SEQUENTIAL
         doer = self._agent_for(spec, agents, own=is_async)
         fields: dict[str, Any] = {

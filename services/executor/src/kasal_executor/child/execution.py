@@ -16,6 +16,7 @@ from .broker import Broker
 from .conditions import holds, value
 from .crew import CrewBuilder, Parts
 from .engine.bus import observed
+from .failures import broker_failure
 from .guardrails import CrewGuardrail, TaskGuardrail, check_for, schema_check
 from .inputs import Inputs
 from .llms import Models, ModelSeat
@@ -99,7 +100,7 @@ class Execution:
         if task.output_schema is not None:
             guardrails.append(TaskGuardrail(task.key, "schema", schema_check(task.output_schema), self.emit))
         if task.guardrail is not None:
-            check = check_for(task.guardrail, self._asking(agent))
+            check = check_for(task.guardrail, self._asking(agent), self._inputs.fill)
             guardrails.append(TaskGuardrail(task.key, task.guardrail.kind, check, self.emit))
         return [guardrail.examine for guardrail in guardrails]
 
@@ -126,6 +127,9 @@ class Execution:
             return self._stop.error
         if isinstance(raised, ExecutionStopped):
             return raised.error
+        said = broker_failure(raised)
+        if said is not None:
+            return said
         if isinstance(raised, ValidationError):
             words = "; ".join(str(each["msg"]) for each in raised.errors())
             return ExecutionError(code=ErrorCode.INTERNAL, message=f"CrewAI cannot build this crew: {words}")

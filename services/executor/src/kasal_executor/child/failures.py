@@ -28,11 +28,10 @@ def model_failure(error: BaseException, alias: str, *, has_form: bool = False) -
 
     `has_form`: the answer was to have a certain form.
     """
+    said = broker_failure(error)
+    if said is not None:
+        return said
     chain = list(_chain(error))
-    for each in chain:
-        said = _said(each)
-        if said is not None:
-            return said
     for each in chain:
         status, words = getattr(each, "status_code", None), _provider_words(each)
         if isinstance(status, int):
@@ -46,6 +45,11 @@ def model_failure(error: BaseException, alias: str, *, has_form: bool = False) -
             code=ErrorCode.INVALID_OUTPUT, message=f"The model “{alias}” answered in another form than was asked for."
         )
     return _model_error(f"The model “{alias}” gave an answer that cannot be read. Try again or choose another model.")
+
+
+def broker_failure(error: BaseException) -> ExecutionError | None:
+    """What the egress broker said, if `error` goes back to it."""
+    return next((said for each in _chain(error) if (said := _said(each)) is not None), None)
 
 
 def empty_answer(alias: str) -> ExecutionError:

@@ -11,6 +11,8 @@ from kasal_contracts.crew import Guardrail, LengthGuardrail, LlmGuardrail, Regex
 from kasal_contracts.executions import ErrorCode
 from kasal_contracts.wire import JsonObject
 from pydantic import JsonValue
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from .stop import stopped
 
@@ -55,7 +57,8 @@ class TaskGuardrail:
         return False, words
 
 
-def check_for(guardrail: Guardrail, ask: AskModel) -> Check:
+def check_for(guardrail: Guardrail, ask: AskModel, fill: Callable[[str], str]) -> Check:
+    """`fill` puts the inputs into an instruction."""
     match guardrail:
         case SchemaGuardrail():
             return schema_check(guardrail.schema_)
@@ -64,19 +67,23 @@ def check_for(guardrail: Guardrail, ask: AskModel) -> Check:
         case LengthGuardrail():
             return _length_check(guardrail.min, guardrail.max)
         case LlmGuardrail():
-            return _llm_check(guardrail.instruction, ask)
+            return _llm_check(fill(guardrail.instruction), ask)
 
 
 def schema_check(schema: JsonObject) -> Check:
     """The output becomes bare JSON; fences and words around it are dropped."""
-    validator = jsonschema.Draft202012Validator(schema)
+    # The empty registry keeps a `$ref` to elsewhere from being fetched.
+    validator = jsonschema.Draft202012Validator(schema, registry=Registry())
 
     def check(text: str) -> Verdict:
         try:
             value = parse_json(text)
         except ValueError:
             return False, "The answer must be JSON and nothing else."
-        problem = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        try:
+            problem = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        except Unresolvable as error:
+            raise stopped(ErrorCode.INVALID_OUTPUT, f"The schema refers to {error.ref}, which is not in it.") from None
         if problem is not None:
             return False, f"The answer does not satisfy the schema at {problem.json_path}: {problem.message}"
         return True, json.dumps(value, ensure_ascii=False)

@@ -114,5 +114,7 @@ def client(model: ResolvedModel, seat: ModelSeat) -> BaseLLM:
             return seated(SeatedGemini, seat, api_key=token, max_output_tokens=model.max_tokens, **fields)
         case _:
             # `custom_openai` keeps CrewAI from trying OpenAI's Responses API, which only OpenAI has.
-            fields |= {"custom_openai": True, "base_url": f"{seat.url}/v1", "max_tokens": model.max_tokens}
-            return seated(SeatedOpenAI, seat, api_key=token, **fields)
+            fields |= {"custom_openai": True, "base_url": f"{seat.url}/v1"}
+            # OpenAI's own models refuse the older name of the limit, and other servers do not know the newer one.
+            limit = "max_completion_tokens" if model.provider is Provider.OPENAI else "max_tokens"
+            return seated(SeatedOpenAI, seat, api_key=token, **{limit: model.max_tokens}, **fields)

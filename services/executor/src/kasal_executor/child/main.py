@@ -21,7 +21,7 @@ from . import rehearsal
 from .channel import Channel
 from .execution import Execution
 from .logs import logged_to
-from .sandbox import CHANNEL, confine, die_with, keep_only
+from .sandbox import CHANNEL, confine, cut_off_network, die_with, keep_only
 from .stop import Stop
 
 WORKER_GONE = 3
@@ -48,6 +48,7 @@ def _serve(zygote: int, channel: int, output: int, directory: Path, *, rehearse:
     die_with(zygote)
     keep_only(channel, output)
     confine(directory, environment_in(directory))
+    cut_off_network()
     if rehearse:
         rehearsal.rehearse()
         gc.collect()

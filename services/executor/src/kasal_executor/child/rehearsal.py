@@ -19,6 +19,7 @@ from openai import OpenAI
 
 from kasal_executor.pipe import ChildFrame, line
 
+from .conditions import holds
 from .engine.bus import observed
 from .engine.crews import ExecutionAgent, ExecutionCrew
 from .execution import Execution
@@ -76,6 +77,7 @@ def warm_up() -> None:
     with observed(lambda _, __: None):
         ExecutionCrew(agents=[actor], tasks=[task]).kickoff()
     discover()
+    holds("true", ALIAS, {}, {})
     gc.collect()
     gc.freeze()
 

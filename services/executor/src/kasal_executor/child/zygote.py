@@ -19,10 +19,12 @@ from kasal_executor.pipe import Exited, Spawned, Wanted, ZygoteReport
 
 from . import main, rehearsal
 from .engine.bus import is_forkable
-from .sandbox import die_with
+from .sandbox import STDERR, can_cut_off_network, die_with
 
 # A new spare costs CPU that running children need, so it waits until nobody has asked for a child for a moment.
 REFILL_AFTER_S = 0.1
+# A spare that dies on its own would die again at once.
+RETRY_AFTER_S = 2.0
 DATAGRAM = 64 * 1024
 
 
@@ -49,13 +51,13 @@ class Zygote:
 
     def run(self) -> None:
         """Serve until the worker closes its end."""
+        self._report(ZygoteReport(ready=True, cuts_network=can_cut_off_network()))
         self._wake_writer.settimeout(0)
         self._wake_reader.settimeout(0)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         self._selector.register(self._control, selectors.EVENT_READ)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
-        self._report(ZygoteReport(ready=True))
         while True:
             for key, _ in self._selector.select(self._patience()):
                 if key.fileobj is self._wake_reader:
@@ -123,9 +125,10 @@ class Zygote:
                     self._selector.unregister(child.channel)
                 else:
                     self._spares.remove(child)
+                os.write(STDERR, os.read(child.output, DATAGRAM))
                 os.close(child.channel)
                 os.close(child.output)
-                self._quiet_since = time.monotonic()
+                self._quiet_since = time.monotonic() + RETRY_AFTER_S
                 return True
         return False
 

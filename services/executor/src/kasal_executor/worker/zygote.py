@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from .child_process import ChildProcess
 
 log = structlog.get_logger(__name__)
 
+# Directories of children are in one of their worker's, whose name tells whose it is.
+PREFIX = "kasal-"
 DATAGRAM = 64 * 1024
 DESCRIPTORS = 2
 # How soon a zygote that died is replaced, and how long a job waits for one. A start takes 4 to 8 s.
@@ -80,7 +82,10 @@ class Zygote:
                     child = await self._child()
                 except ZygoteLostError:
                     continue
-                await child.give(job)
+                async with AsyncExitStack() as stack:
+                    await stack.enter_async_context(child)
+                    await child.give(job)
+                    stack.pop_all()
                 return child
 
     async def _child(self) -> ChildProcess:
@@ -90,9 +95,11 @@ class Zygote:
         ticket = next(self._tickets)
         answer = link.waiting[ticket] = asyncio.get_running_loop().create_future()
         try:
-            link.control.send(Wanted(ticket=ticket).model_dump_json().encode())
+            wanted = Wanted(ticket=ticket).model_dump_json().encode()
+            await asyncio.get_running_loop().sock_sendall(link.control, wanted)
             spawned, descriptors = await answer
         except OSError:
+            self._not_ready(link)
             raise ZygoteLostError from None
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled():
@@ -109,8 +116,9 @@ class Zygote:
 
     async def keep(self) -> None:
         """Run one zygote after another, until cancelled."""
+        await asyncio.to_thread(_sweep, self._scratch)
         while True:
-            root = Path(tempfile.mkdtemp(prefix="kasal-", dir=self._scratch))
+            root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=self._scratch))
             try:
                 await self._run_one(root)
             finally:
@@ -152,11 +160,12 @@ class Zygote:
         except OSError:
             datagram, descriptors = b"", []
         if not datagram:
+            self._not_ready(link)
             asyncio.get_running_loop().remove_reader(link.control.fileno())
             return
         report = ZygoteReport.model_validate_json(datagram)
         if report.ready:
-            log.info("zygote_ready")
+            log.info("zygote_ready", cuts_network=report.cuts_network)
             self._ready.set()
         if report.parked is not None:
             self.parked = report.parked
@@ -165,6 +174,10 @@ class Zygote:
             self._hand_over(link, report.spawned, descriptors)
         if report.exited is not None:
             self._exited(link, report.exited)
+
+    def _not_ready(self, link: _Link) -> None:
+        if self._link is link:
+            self._ready.clear()
 
     def _hand_over(self, link: _Link, spawned: Spawned, descriptors: list[int]) -> None:
         answer = link.waiting.get(spawned.ticket)
@@ -197,6 +210,14 @@ class Zygote:
                 answer.set_exception(ZygoteLostError())
         for child in link.children.values():
             child.lost()
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove what workers left behind that were killed."""
+    for root in scratch.glob(f"{PREFIX}*-*"):
+        owner = root.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(root, ignore_errors=True)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

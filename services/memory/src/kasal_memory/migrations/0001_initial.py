@@ -35,7 +35,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("group_id", "digest", name="uq_memory_records_digest"),
         sa.UniqueConstraint("change", name="uq_memory_records_change"),
     )
-    op.create_index("ix_memory_records_crew", "memory_records", ["group_id", "crew_id"])
+    op.create_index("ix_memory_records_crew", "memory_records", ["group_id", "crew_id", "identity"])
     clock = op.create_table(
         "memory_clock",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),

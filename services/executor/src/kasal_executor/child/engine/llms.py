@@ -1,5 +1,6 @@
 """CrewAI's native model clients, spoken to through a `Seat` and over the egress broker."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -67,6 +68,7 @@ class _Seated:
     """What the three clients share. Their CrewAI class follows in the bases."""
 
     _seat: Any
+    call: Any
 
     @property
     def alias(self) -> str:
@@ -82,8 +84,12 @@ class _Seated:
     def supports_multimodal(self) -> bool:
         return False
 
+    async def acall(self, *args: Any, **kwargs: Any) -> Any:
+        """CrewAI shortens conversations with it; there is no client but the one that blocks."""
+        return await asyncio.to_thread(self.call, *args, **kwargs)
+
     def _build_async_client(self) -> None:
-        """Crews that run in a thread never use it."""
+        """See `acall`."""
 
 
 class SeatedOpenAI(_Seated, OpenAICompletion):  # type: ignore[misc]
