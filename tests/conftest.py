@@ -11,7 +11,7 @@ from kasal_testing.plugin import postgres_database
 from kasal_testing.stacks import Stack, free_port, running, second_gateway
 
 ADMIN = "admin@example.com"
-PASSWORD = "a planted password 4711"  # noqa: S105
+PASSWORD = "a planted password 4711"
 ROOT = Path(__file__).parent.parent
 
 

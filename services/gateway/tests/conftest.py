@@ -1,7 +1,6 @@
 """A gateway behind its front door: on a real port, with its peers on Unix sockets and a bus of either kind."""
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .stand_ins import Auth, Crews, Executor
 
-BROKER_URL = os.environ.get("KASAL_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 Gateways = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
@@ -35,22 +33,27 @@ class Peers:
 
 
 @pytest.fixture(scope="session")
-def prefix() -> Generator[str]:
+def prefix(amqp_url: str) -> Generator[str]:
     """Goes before names on the broker, so that no other test run uses them."""
     prefix = f"gateway-test-{uuid4().hex[:8]}."
     yield prefix
-    asyncio.run(_delete_topics(prefix))
+    asyncio.run(_delete_topics(amqp_url, prefix))
 
 
-async def _delete_topics(prefix: str) -> None:
-    async with await aio_pika.connect(BROKER_URL) as connection, connection.channel() as channel:
+async def _delete_topics(amqp_url: str, prefix: str) -> None:
+    async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
         for topic in TOPICS:
             await channel.exchange_delete(prefix + topic.name)
 
 
 @pytest.fixture(params=["memory", "rabbit"])
-async def any_bus(request: pytest.FixtureRequest, prefix: str) -> AsyncGenerator[Bus]:
-    async with open_memory() if request.param == "memory" else open_rabbit(BROKER_URL, prefix=prefix) as bus:
+async def any_bus(request: pytest.FixtureRequest) -> AsyncGenerator[Bus]:
+    if request.param == "memory":
+        async with open_memory() as bus:
+            yield bus
+        return
+    url, prefix = request.getfixturevalue("amqp_url"), request.getfixturevalue("prefix")
+    async with open_rabbit(url, prefix=prefix) as bus:
         yield bus
 
 

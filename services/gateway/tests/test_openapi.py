@@ -1,6 +1,8 @@
 """One document out of many, and the page that reads it."""
 
 import httpx
+from fastapi import FastAPI
+from kasal_contracts.events import Event
 from kasal_contracts.wire import JsonObject
 from kasal_gateway.documents import Document, Shelf
 from kasal_gateway.openapi import merged
@@ -64,6 +66,18 @@ async def test_the_document_names_who_is_away_and_holds_the_gateways_own_operati
     assert whole["security"] == [{"bearer": []}]
     assert whole["paths"]["/api/v1/version"]["get"]["security"] == []
     assert {"Event", "Problem", "Versions"} <= set(whole["components"]["schemas"])
+
+
+def test_a_model_that_a_service_also_shows_is_one_schema() -> None:
+    app = FastAPI()
+
+    @app.get("/api/v1/event")
+    def read_event() -> Event:
+        raise NotImplementedError
+
+    shown = Document.model_validate(app.openapi())
+    whole = merged(Shelf({"executor": shown}, frozenset()), own_document())
+    assert "GatewayEvent" not in str(whole)
 
 
 async def test_versions_name_every_service_and_say_who_is_away(client: httpx.AsyncClient) -> None:

@@ -12,7 +12,7 @@ from kasal_contracts.wire import Timestamp
 from pydantic import TypeAdapter
 from yarl import URL
 
-from .conftest import BROKER_URL, Gateways
+from .conftest import Gateways
 from .stand_ins import Auth, Cable, Executor
 from .watching import watching
 
@@ -118,9 +118,9 @@ async def test_an_event_that_the_broker_lost_is_read_from_the_log_with_the_next(
 
 
 async def test_after_the_broker_was_away_the_log_is_read_without_waiting_for_the_next_event(
-    gateways: Gateways, executor: Executor, prefix: str
+    gateways: Gateways, executor: Executor, amqp_url: str, prefix: str
 ) -> None:
-    broker = URL(BROKER_URL)
+    broker = URL(amqp_url)
     cable = Cable(str(broker.host), broker.port or 5672)
     await cable.plug_in()
     await executor.happens("execution.queued")

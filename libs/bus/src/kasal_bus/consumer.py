@@ -12,6 +12,7 @@ from kasal_contracts.messages import Message
 
 from .bus import BusUnavailableError, Gate, Handler, RetryLater
 from .codec import UnreadableMessageError, decode
+from .ending import ended
 
 log = structlog.get_logger()
 
@@ -86,8 +87,7 @@ class Consumer:
             except TimeoutError:
                 log.warning("handler_abandoned", queue=self._queue, waited_s=CLOSE_LIMIT.total_seconds())
             finally:
-                task.cancel()
-                await asyncio.wait([task], timeout=CLOSE_LIMIT.total_seconds())
+                await ended(task)
 
     async def _run(self) -> None:
         while not self._closing:

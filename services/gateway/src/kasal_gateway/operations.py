@@ -1,6 +1,7 @@
 """The gateway's own operations, as its part of the OpenAPI document."""
 
 from http import HTTPStatus
+from typing import cast
 
 from kasal_contracts.events import Event
 from kasal_contracts.messages import StateChanged
@@ -15,6 +16,7 @@ from .openapi import REFERENCE
 from .sockets import ErrorFrame
 
 API_VERSION = "v1"
+TAGS: list[JsonValue] = ["executions"]
 
 
 class Versions(Frozen):
@@ -68,7 +70,18 @@ def own_document() -> Document:
         "/api/v1/execution/stream": {"get": _group_stream()},
         "/api/v1/execution/{execution_id}/stream": {"get": _execution_stream()},
     }
-    return Document(info=Info(version=VERSION), paths=paths, components=Components(schemas=schemas["$defs"]))
+    # The services' documents leave out defaults of null; where both are alike a shared model stays one schema.
+    shared = {name: cast(JsonObject, _without_null_defaults(schema)) for name, schema in schemas["$defs"].items()}
+    return Document(info=Info(version=VERSION), paths=paths, components=Components(schemas=shared))
+
+
+def _without_null_defaults(value: JsonValue) -> JsonValue:
+    if isinstance(value, list):
+        return [_without_null_defaults(item) for item in value]
+    if isinstance(value, dict):
+        kept = {name: item for name, item in value.items() if (name, item) != ("default", None)}
+        return {name: _without_null_defaults(item) for name, item in kept.items()}
+    return value
 
 
 def _version() -> JsonObject:
@@ -82,6 +95,7 @@ def _execution_stream() -> JsonObject:
         "summary": "Watch an execution: its events from the first or from the last one seen, then live",
         "description": WEB_SOCKET,
         "operationId": "stream_execution",
+        "tags": TAGS,
         "parameters": [*RESUME, TICKET],
         "responses": {
             "200": frames,
@@ -97,6 +111,7 @@ def _group_stream() -> JsonObject:
         "summary": "Watch the state changes of the active group's executions",
         "description": "Live alone. After `state.missed` something was not sent: read the list again.",
         "operationId": "stream_executions",
+        "tags": TAGS,
         "parameters": [TICKET],
         "responses": {"200": frames, **_problems(401, 503)},
     }

@@ -11,6 +11,7 @@ from kasal_contracts.messages import Message
 
 from kasal_bus.bus import BusUnavailableError
 from kasal_bus.codec import UnreadableMessageError, decode
+from kasal_bus.ending import ended
 from kasal_bus.mailbox import MAILBOX_SIZE, Mailbox
 from kasal_bus.topology import Topic
 
@@ -67,8 +68,7 @@ class RabbitFeed:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            await ended(task)
 
     async def _run(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
 from kasal_bus.bus import BusUnavailableError
+from kasal_bus.ending import ended
 
 log = structlog.get_logger()
 
@@ -131,8 +132,7 @@ class Link:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            await ended(task)
 
     async def _run(self) -> None:
         failures = 0
