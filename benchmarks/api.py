@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from .model_server import HANGING, INSTANT, STREAMING
+from .model_server import INSTANT, PATIENT, STREAMING
 
 EMAIL = "bench@example.org"
 PASSWORD = "a-password-for-benchmarks"
@@ -38,7 +38,7 @@ class Api:
         self._session = session
 
     async def call(self, method: str, path: str, body: Json | None = None, origin: str | None = None) -> Json:
-        """Raises aiohttp.ClientResponseError for a refusal."""
+        """Raises RuntimeError for a refusal."""
         async with self._session.request(method, f"{origin or self.url}{path}", json=body) as answer:
             if answer.status >= 400:
                 raise RuntimeError(f"{method} {path}: {answer.status} {await answer.text()}")
@@ -51,10 +51,10 @@ class Api:
 
     async def furnish(self, model_url: str) -> None:
         """One model for each way to answer, and a crew for each model."""
-        for kind in (INSTANT, HANGING, STREAMING):
+        for kind in (INSTANT, PATIENT, STREAMING):
             model = {"name": f"bench/{kind}", "provider": "openai_compatible", "model": kind, "base_url": model_url}
             await self.call("POST", "/api/v1/models", model)
-            crew = await self.call("POST", "/api/v1/crews", crew_document(kind, tasks=1))
+            crew = await self.call("POST", "/api/v1/crews", crew_document(kind))
             self.crews[kind] = crew["id"]
 
     async def submit(self, kind: str, mark: str) -> str:
@@ -77,9 +77,6 @@ class Api:
         events: list[Json] = page["items"]
         return events
 
-    async def cancel(self, execution_id: str) -> None:
-        await self.call("POST", f"/api/v1/execution/{execution_id}/cancel")
-
     async def watch(self, execution_id: str) -> list[Received]:
         """Every event of the stream until it closes, with the time of its arrival."""
         frames: list[tuple[float, bytes]] = []
@@ -90,7 +87,8 @@ class Api:
         return [_received(at, line) for at, line in frames]
 
 
-def crew_document(kind: str, tasks: int) -> Json:
+def crew_document(kind: str) -> Json:
+    tasks = 5 if kind == STREAMING else 1
     agent = {"key": "greeter", "role": "Greeter", "goal": "Greet people", "backstory": "You are polite."}
     return {
         "name": f"Greeting ({kind})",

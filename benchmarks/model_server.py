@@ -9,12 +9,13 @@ import re
 import sys
 import time
 
-from kasal_testing.scripted_llm import Answer, Hang, ScriptedLlm, Seen, Text
+from kasal_testing.scripted_llm import Answer, ScriptedLlm, Seen, Text
 
 MARK = re.compile(r"mark-[0-9a-f]{32}")
-INSTANT, HANGING, STREAMING = "instant", "hanging", "streaming"
-WORDS = 40
-PAUSE_S = 0.2
+INSTANT, PATIENT, STREAMING = "instant", "patient", "streaming"
+PATIENCE_S = 12
+WORDS = 20
+PAUSE_S = 0.15
 
 
 def answer(seen: Seen) -> Answer:
@@ -22,8 +23,8 @@ def answer(seen: Seen) -> Answer:
     mark = MARK.search(json.dumps(seen.body))
     say({"mark": mark.group() if mark else "", "arrived_at": arrived_at})
     match seen.body.get("model"):
-        case "hanging":
-            return Hang()
+        case "patient":
+            return Text("Done.", delay_s=PATIENCE_S)
         case "streaming":
             return Text(" ".join(["word"] * WORDS), pause_s=PAUSE_S)
         case _:

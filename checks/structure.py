@@ -21,6 +21,7 @@ BOUNDARIES = {
     "libs/bus/src/kasal_bus/consumer.py",
     "libs/runtime/src/kasal_runtime/boundary.py",
     "services/executor/src/kasal_executor/child/main.py",
+    "services/executor/src/kasal_executor/worker/broker.py",
 }
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -31,18 +32,12 @@ def new_model(kasal: Kasal, llm: ScriptedLlm) -> str:
 
 
 def child_of(execution_id: str) -> int:
-    """The process that runs an execution: its title names it."""
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit() and execution_id in _title(path):
-            return int(path.name)
+    """The process that runs an execution bears the end of its id as its name."""
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if path.read_text().strip() == f"run-{execution_id[-11:]}":
+                return int(path.parent.name)
     raise AssertionError(f"no process runs {execution_id}")
-
-
-def _title(path: Path) -> str:
-    try:
-        return (path / "cmdline").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 async def test_cancel_stops_a_crew_that_is_blocked_in_a_model_call(

@@ -85,11 +85,9 @@ async def test_the_web_socket_says_the_same_as_the_log(up: Stack, slow_model: st
     with logged_in(up.url) as kasal:
         execution = kasal.executions.submit(crew("one", model=slow_model))
         path = f"{up.url.replace('http', 'ws')}/api/v1/execution/{execution.id}/ws"
-        heard: list[dict[str, object]] = []
         with anyio.fail_after(30):
             async with connect(path, additional_headers={"Authorization": f"Bearer {access}"}) as socket:
-                async for frame in socket:
-                    heard.append(json.loads(frame))
+                heard = [json.loads(frame) async for frame in socket]
         logged = [event.id for event in kasal.executions.events(execution.id)]
     assert [event["id"] for event in heard if event["id"] is not None] == logged
     assert any(event["type"] == "llm.chunk" for event in heard)

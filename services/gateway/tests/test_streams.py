@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 
 import httpx
 from kasal_bus import Bus, open_rabbit
@@ -244,6 +245,18 @@ async def test_a_stream_ends_when_its_token_expires(client: httpx.AsyncClient, e
     async with asyncio.timeout(5):
         answer = await client.get(f"/api/v1/execution/{executor.id}/stream", headers=headers)
     assert answer.text.startswith("id: 1\n")
+
+
+async def test_a_gateway_that_stops_ends_its_streams_at_once(gateways: Gateways, executor: Executor) -> None:
+    await executor.happens("execution.queued")
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as other, AsyncExitStack() as running:
+        gateway = await running.enter_async_context(gateways())
+        other.headers, other.base_url = gateway.headers, gateway.base_url
+        async with watching(other, executor.id) as watcher:
+            await watcher.take(1)
+            async with asyncio.timeout(3):
+                await running.aclose()
+                assert await watcher.rest() == []
 
 
 async def test_the_group_feed_tells_state_changes_of_the_active_group_alone(

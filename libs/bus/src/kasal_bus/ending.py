@@ -2,8 +2,8 @@
 
 import asyncio
 
-TRIES = 20
-PATIENCE_S = 0.5
+TRIES = 50
+PATIENCE_S = 0.2
 
 
 async def ended(task: asyncio.Task[None]) -> None:

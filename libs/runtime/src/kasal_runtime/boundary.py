@@ -41,7 +41,7 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        # The framework turns an error in the middle of a body into an answer of its own; the boundary sends 413 instead.
+        # The framework turns an error in the middle of a body into an answer of its own; the boundary says 413.
         if self.too_large and not self.status:
             return
         if message["type"] == "http.response.start":

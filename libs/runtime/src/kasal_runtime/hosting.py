@@ -8,7 +8,7 @@ from pathlib import Path
 import uvicorn
 from kasal_bus import Bus, open_memory, open_rabbit
 from pydantic import SecretStr
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .metrics import HttpMetrics, new_registry
 from .peers import Peer, open_peer
@@ -68,6 +68,37 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Closing:
+    """Tells requests that still listen when the server stops that their client has gone: nothing else ends a stream."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.stopping = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        complete = False
+
+        async def received() -> Message:
+            nonlocal complete
+            if complete:
+                return await self._received_or_gone(receive)
+            message = await receive()
+            complete = not message.get("more_body", False)
+            return message
+
+        await self.app(scope, received if scope["type"] == "http" else receive, send)
+
+    async def _received_or_gone(self, receive: Receive) -> Message:
+        receiving = asyncio.ensure_future(receive())
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return await receiving if receiving.done() else {"type": "http.disconnect"}
+        finally:
+            receiving.cancel()
+            stopping.cancel()
+
+
 @asynccontextmanager
 async def serving(
     app: ASGIApp, *, uds: Path | None = None, host: str = "127.0.0.1", port: int = 0
@@ -76,8 +107,9 @@ async def serving(
 
     Raises OSError when the address cannot be taken.
     """
+    closing = _Closing(app)
     config = uvicorn.Config(
-        app,
+        closing,
         uds=str(uds) if uds else None,
         host=host,
         port=port,
@@ -100,6 +132,7 @@ async def serving(
             await asyncio.sleep(0.01)
         yield server.servers[0].sockets[0].getsockname()[1] if uds is None else 0
     finally:
+        closing.stopping.set()
         server.should_exit = True
         await running
 

@@ -11,7 +11,7 @@ from crewai.llms.providers.anthropic.completion import AnthropicCompletion
 from crewai.llms.providers.gemini.completion import GeminiCompletion
 from crewai.llms.providers.openai.completion import OpenAICompletion
 from crewai.memory.unified_memory import Memory
-from kasal_executor.child.engine.crews import ExecutionCrew
+from kasal_executor.child.engine.crews import NO_OUTPUT, ExecutionCrew
 
 
 def test_the_version_is_the_one_that_was_studied() -> None:
@@ -70,3 +70,10 @@ def test_memory_calls_what_is_replaced() -> None:
 
 def test_a_task_runs_its_guardrails_in_order() -> None:
     assert "guardrails" in Task.model_fields
+
+
+def test_an_executor_without_an_answer_still_says_so_in_the_same_words() -> None:
+    from crewai.agents.agent_executor import AgentExecutor
+
+    assert NO_OUTPUT in inspect.getsource(AgentExecutor.finalize)
+    assert list(inspect.signature(Agent._finalize_task_execution).parameters) == ["self", "task", "result"]

@@ -120,8 +120,9 @@ async def test_a_killed_child_leaves_nothing_behind(zygote: Zygote, egress: Scri
 async def test_a_conversation_that_never_fits_ends(zygote: Zygote, egress: ScriptedEgress) -> None:
     words = "This model's maximum context length is 10 tokens."
     egress.script = lambda _: Refuses(400, "model_error", words)
-    ended = await run(zygote, job(crew(task("write")), egress.path))
-    assert (ended.error_code, ended.error_message) == ("model_error", words)
+    for tools in ((), ("calculator",)):
+        ended = await run(zygote, job(crew(task("write", tools=list(tools))), egress.path, tools=tools))
+        assert (ended.error_code, ended.error_message) == ("model_error", words)
 
 
 async def test_a_model_without_tool_calls_is_told_of_tools_in_words(zygote: Zygote, egress: ScriptedEgress) -> None:
@@ -146,6 +147,7 @@ async def test_a_conversation_that_is_too_long_is_shortened(zygote: Zygote, egre
         return Says("<summary>In short.</summary>" if len(egress.requests) == 2 else "Written.")
 
     egress.script = script
-    ended = await run(zygote, job(crew(task("write")), egress.path))
+    wanted = job(crew(task("write", tools=["calculator"])), egress.path, tools=("calculator",))
+    ended = await run(zygote, wanted)
     assert ended.result.text == "Written."
     assert "In short." in egress.prompts()[2]

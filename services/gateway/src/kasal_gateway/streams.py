@@ -16,7 +16,7 @@ from kasal_contracts.problems import FieldError
 from kasal_runtime.tokens import TokenVerifier
 from starlette.requests import HTTPConnection
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from .door import admission_of
 from .following import RECHECK, Viewing, Viewings
@@ -42,7 +42,7 @@ class ExecutionStream:
         connection = HTTPConnection(scope)
         execution_id: str = connection.path_params["execution_id"]
         async with self.viewings.open(execution_id, admission_of(connection), resume_point(connection)) as viewing:
-            response = Response(status_code=204) if viewing is None else event_stream(execution_frames(viewing))
+            response = Response(status_code=204) if viewing is None else EventStream(execution_frames(viewing))
             await response(scope, receive, send)
 
 
@@ -57,7 +57,7 @@ class GroupStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         admission = admission_of(HTTPConnection(scope))
         async with self.watches.watch(group_key(admission.caller.group_id)) as mailbox:
-            await event_stream(self._frames(mailbox, admission.token))(scope, receive, send)
+            await EventStream(self._frames(mailbox, admission.token))(scope, receive, send)
 
     async def _frames(self, mailbox: Mailbox, token: str) -> AsyncGenerator[bytes]:
         yield STILL_HERE
@@ -91,8 +91,25 @@ def event_frame(event: Event) -> bytes:
     return _frame(event.type, event.model_dump_json(), event.id)
 
 
-def event_stream(frames: AsyncGenerator[bytes]) -> Response:
-    return StreamingResponse(frames, media_type="text/event-stream", headers=HEADERS)
+class EventStream(StreamingResponse):
+    """Ends properly whatever ended it: a server that stops is no reason for a client to see a broken answer."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, frames: AsyncGenerator[bytes]) -> None:
+        super().__init__(frames, headers=HEADERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+
+        async def counted(message: Message) -> None:
+            nonlocal more
+            await send(message)
+            more = message.get("more_body", True)
+
+        await super().__call__(scope, receive, counted)
+        if more:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def resume_point(connection: HTTPConnection) -> int:

@@ -19,7 +19,10 @@ MAX_SENTENCE = 600
 
 
 def is_recoverable(error: Exception) -> bool:
-    """CrewAI shortens a conversation that is too long, and describes tools in words to a model that knows none."""
+    """CrewAI shortens a conversation that is too long, and describes tools in words to a model that knows none.
+
+    Only while it offers tools: without them it would end with an answer of its own making.
+    """
     return bool(is_context_length_exceeded(error) or is_native_tool_calling_unsupported_error(error))
 
 

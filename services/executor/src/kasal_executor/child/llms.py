@@ -52,17 +52,17 @@ class ModelSeat:
         asked = None if has_tools or has_form or task is None else self._names.tasks.get(str(task.id))
         schema = None if asked is None else self._schemas.get(asked)
         with _asking_for(schema):
-            answer = self._answer(call, has_form=has_form)
+            answer = self._answer(call, has_tools=has_tools, has_form=has_form)
         if answer in ("", None):
             raise self._stop.fail(empty_answer(self.alias))
         return answer
 
-    def _answer(self, call: Callable[[], Any], *, has_form: bool) -> Any:
+    def _answer(self, call: Callable[[], Any], *, has_tools: bool, has_form: bool) -> Any:
         try:
             return call()
         except CALL_FAILURES as error:
             self._stop.check()
-            if is_recoverable(error):
+            if has_tools and is_recoverable(error):
                 raise
             raise self._stop.fail(model_failure(error, self.alias, has_form=has_form)) from error
 

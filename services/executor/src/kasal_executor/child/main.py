@@ -21,7 +21,7 @@ from . import rehearsal
 from .channel import Channel
 from .execution import Execution
 from .logs import logged_to
-from .sandbox import CHANNEL, confine, cut_off_network, die_with, keep_only
+from .sandbox import CHANNEL, confine, cut_off_network, die_with, keep_only, show_as
 from .stop import Stop
 
 WORKER_GONE = 3
@@ -58,6 +58,7 @@ def _serve(zygote: int, channel: int, output: int, directory: Path, *, rehearse:
     frames = connection.received()
     first = next(frames, WorkerFrame())
     if first.job is not None:
+        show_as(first.job.execution_id)
         _run(first.job, connection, frames)
         connection.send(ChildFrame(spent=footprint()))
 

@@ -125,6 +125,7 @@ class Zygote:
                     self._selector.unregister(child.channel)
                 else:
                     self._spares.remove(child)
+                    self._report(ZygoteReport(parked=len(self._spares)))
                 os.write(STDERR, os.read(child.output, DATAGRAM))
                 os.close(child.channel)
                 os.close(child.output)

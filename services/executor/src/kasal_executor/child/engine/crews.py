@@ -13,6 +13,8 @@ from pydantic import PrivateAttr, model_validator
 
 from kasal_executor.child.stop import stopped
 
+# What CrewAI passes off as an answer when there is none.
+NO_OUTPUT = "Agent completed execution but produced no final output."
 MANAGER = "hierarchical_manager_agent"
 
 
@@ -107,6 +109,11 @@ class ExecutionAgent(Agent):  # type: ignore[misc]
         finally:
             self.crew = crew
         self.agent_executor.crew = crew
+
+    def _finalize_task_execution(self, task: Task, result: Any) -> Any:
+        if result == NO_OUTPUT:
+            raise stopped(ErrorCode.MODEL_ERROR, f"The agent “{self.role}” came to no answer.")
+        return super()._finalize_task_execution(task, result)
 
 
 def gated_task(gate: Callable[[], bool], **fields: Any) -> ConditionalTask:

@@ -68,7 +68,6 @@ class _Seated:
     """What the three clients share. Their CrewAI class follows in the bases."""
 
     _seat: Any
-    call: Any
 
     @property
     def alias(self) -> str:
@@ -86,7 +85,7 @@ class _Seated:
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
         """CrewAI shortens conversations with it; there is no client but the one that blocks."""
-        return await asyncio.to_thread(self.call, *args, **kwargs)
+        return await asyncio.to_thread(self.call, *args, **kwargs)  # type: ignore[attr-defined]
 
     def _build_async_client(self) -> None:
         """See `acall`."""
