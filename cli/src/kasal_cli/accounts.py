@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from kasal_contracts.errors import KasalError
-from kasal_db import Keyring, open_database
 from pydantic import SecretStr
 
 from .console import MISUSED, err, fail, out
@@ -27,6 +25,8 @@ def login(email: Email, password: Password, url: Url = "http://127.0.0.1:8000") 
 
 def generate_key(key_id: Annotated[str, typer.Option("--id", help="Name of the key.")] = "") -> None:
     """Print a fresh master key for KASAL_ENCRYPTION_KEYS. Keep it: without it, stored secrets are lost."""
+    from kasal_db import Keyring
+
     name = key_id or datetime.now(UTC).strftime("k%Y%m%d")
     typer.echo(Keyring.generate(name))
 
@@ -37,6 +37,7 @@ def create_user(
 ) -> None:
     """Make the first user, a system administrator, straight in the database."""
     from kasal_auth.settings import AuthSettings
+    from kasal_contracts.errors import KasalError
 
     url = AuthSettings().database_url.get_secret_value()
     if not url:
@@ -52,6 +53,7 @@ def create_user(
 
 async def _create(url: str, email: str, password: SecretStr) -> bool:
     from kasal_auth.first_admin import ensure_first_admin
+    from kasal_db import open_database
 
     async with open_database(url, "auth", pool_size=1) as database:
         return await ensure_first_admin(database, email, password)

@@ -4,14 +4,12 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from anyio.from_thread import start_blocking_portal
 from kasal_client import Kasal, KasalApiError, KasalUnreachableError
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .console import UNREACHABLE, err, fail
 from .credentials import Store, StoredSession, local_store, user_store
-from .embedded import Embedding, open_embedded
 
 
 class ClientSettings(BaseSettings):
@@ -74,6 +72,10 @@ def _answers(url: str) -> bool:
 
 
 def _own(stack: ExitStack, data_dir: Path) -> Kasal:
+    from anyio.from_thread import start_blocking_portal
+
+    from .embedded import Embedding, open_embedded
+
     with err.status("Starting Kasal for this execution …"):
         portal = stack.enter_context(start_blocking_portal())
         own = stack.enter_context(portal.wrap_async_context_manager(open_embedded(Embedding(data_dir, port=0))))

@@ -10,7 +10,7 @@ from kasal_client import Kasal, KasalApiError, Session
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from .console import UNREACHABLE, fail
-from .secrets import write_private
+from .private_files import write_private
 
 
 class Credential(BaseModel):

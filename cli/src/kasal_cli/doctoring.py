@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import typer
-from kasal_bus import BusUnavailableError, open_rabbit
-from kasal_contracts.errors import KasalError
-from kasal_db import Keyring, open_database
-from kasal_db.migrations import is_current
 from kasal_runtime.settings import CommonSettings
 from rich.table import Table
 
@@ -73,6 +69,9 @@ def _models() -> list[Finding]:
 
 
 async def _database(settings: CommonSettings) -> Finding:
+    from kasal_contracts.errors import KasalError
+    from kasal_db import open_database
+
     url = settings.database_url.get_secret_value()
     if not url:
         return Finding("Database", "note", "KASAL_DATABASE_URL is not set; `kasal dev` uses SQLite")
@@ -88,11 +87,15 @@ async def _database(settings: CommonSettings) -> Finding:
 
 
 async def _is_migrated(url: str, name: str) -> bool:
+    from kasal_db.migrations import is_current
+
     service = find_service(name)
     return service.versions is None or await is_current(url, service.name, service.versions)
 
 
 async def _broker(settings: CommonSettings) -> Finding:
+    from kasal_bus import BusUnavailableError, open_rabbit
+
     url = settings.amqp_url.get_secret_value()
     if not url:
         return Finding("Broker", "note", "KASAL_AMQP_URL is not set; `kasal dev` uses its own")
@@ -106,6 +109,7 @@ async def _broker(settings: CommonSettings) -> Finding:
 
 def _keys() -> Finding:
     from kasal_auth.settings import AuthSettings
+    from kasal_db import Keyring
 
     keys = AuthSettings().encryption_keys
     if not keys.get_secret_value():

@@ -6,6 +6,7 @@ from . import accounts, doctoring, executions, servers
 
 app = typer.Typer(
     name="kasal",
+    add_completion=False,
     help="Design crews of AI agents, run them and watch them work.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

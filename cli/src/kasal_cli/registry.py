@@ -2,8 +2,11 @@
 
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from kasal_runtime.service import Service
+if TYPE_CHECKING:
+    from kasal_runtime.service import Service
+
 
 # In the order in which they start: each one's peers come before it where that is possible.
 SERVICES = ("auth", "crews", "memory", "executor", "gateway")
@@ -18,7 +21,7 @@ def is_installed(name: str) -> bool:
     return find_spec(f"kasal_{name}") is not None
 
 
-def find_service(name: str) -> Service:
+def find_service(name: str) -> "Service":
     """Raises NotInstalledError where an image holds other services only."""
     if not is_installed(name):
         raise NotInstalledError(name)

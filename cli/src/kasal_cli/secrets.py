@@ -1,12 +1,13 @@
 """Secrets of this machine: made once, kept in files that only their owner reads."""
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from kasal_db import Keyring
 from pydantic import SecretStr
+
+from .private_files import write_private
 
 ADMIN_EMAIL = "admin@kasal.local"
 
@@ -18,16 +19,6 @@ class MachineSecrets:
     encryption_keys: SecretStr
     admin_password: SecretStr
     is_new_admin: bool
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_suffix(f".{os.getpid()}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    fresh.replace(path)
 
 
 def kept(path: Path, made: str) -> str:

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-import uvloop
 from kasal_contracts.errors import KasalError
-from kasal_runtime.hosting import BootstrapKeyMissingError, open_bus, open_host, serving
 from kasal_runtime.logs import configure_logs
 from kasal_runtime.settings import DEFAULT_DATA_DIR, CommonSettings
 from pydantic import ValidationError
@@ -55,11 +53,13 @@ def serve(
         fail(f"there is no service {service!r}; choose one of {', '.join(SERVICES)}", code=2)
     try:
         _run(_serve(service, host, PORTS[service] if port is None else port))
-    except (NotInstalledError, BootstrapKeyMissingError, ValueError, OSError, KasalError) as error:
+    except (NotInstalledError, ValueError, OSError, KasalError) as error:
         fail(explain_settings(error) if isinstance(error, ValidationError) else str(error))
 
 
 async def _serve(name: str, bind: str, port: int) -> None:
+    from kasal_runtime.hosting import open_bus, open_host, serving
+
     service = find_service(name)
     settings = service.settings()
     configure_logs(json=settings.log_json, level=settings.log_level)
@@ -80,13 +80,14 @@ def worker(
     """Run one worker that executes crews."""
     try:
         _run(_work(slots))
-    except (BootstrapKeyMissingError, ValueError, OSError, KasalError) as error:
+    except (ValueError, OSError, KasalError) as error:
         fail(explain_settings(error) if isinstance(error, ValidationError) else str(error))
 
 
 async def _work(slots: int | None) -> None:
     from kasal_executor.worker.service import open_worker
     from kasal_executor.worker.settings import WorkerSettings
+    from kasal_runtime.hosting import open_bus, open_host
 
     settings = WorkerSettings() if slots is None else WorkerSettings(slots=slots)
     configure_logs(json=settings.log_json, level=settings.log_level)
@@ -153,4 +154,6 @@ def _stop_once(stop: asyncio.Event, loop: asyncio.AbstractEventLoop, number: sig
 
 
 def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
+    import uvloop
+
     return uvloop.run(work)

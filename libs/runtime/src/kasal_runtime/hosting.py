@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvicorn
 from kasal_bus import Bus, open_memory, open_rabbit
+from kasal_contracts.errors import UnavailableError
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +20,7 @@ from .tokens import ServiceTokens, open_verifier
 PEERS = ("auth", "crews", "executor", "memory")
 
 
-class BootstrapKeyMissingError(Exception):
+class BootstrapKeyMissingError(UnavailableError):
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is missing: services prove themselves with it; `kasal up` and `kasal dev` make one")
 

@@ -151,3 +151,15 @@ async def test_a_conversation_that_is_too_long_is_shortened(zygote: Zygote, egre
     ended = await run(zygote, wanted)
     assert ended.result.text == "Written."
     assert "In short." in egress.prompts()[2]
+
+
+async def test_tasks_that_ran_beside_a_failed_one_have_failed_too(zygote: Zygote, egress: ScriptedEgress) -> None:
+    egress.script = lambda messages: (
+        Refuses(500, "model_error", "Broken.") if "Do second" in text_of(messages) else Hangs("Once")
+    )
+    parts = [task("first", async_execution=True), task("second", async_execution=True), task("last")]
+    ended = await run(zygote, job(crew(*parts), egress.path))
+    assert ended.error_message == "Broken."
+    assert ended.outcome is not None
+    assert ended.outcome.result is not None
+    assert [each.status for each in ended.outcome.result.tasks] == ["failed", "failed", "pending"]

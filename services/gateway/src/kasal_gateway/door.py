@@ -48,7 +48,7 @@ class Door:
             token = await self.exchanges.of_ticket(ticket)
             return Admission(token, await self.verifier.verify(token))
         token = bearer_token(connection)
-        group_id = connection.headers.get("x-group-id")
+        group_id = connection.headers.get("x-group-id") or None
         if token.startswith(API_TOKEN_PREFIX):
             return await self._exchanged(token, group_id)
         caller = await self.verifier.verify(token)

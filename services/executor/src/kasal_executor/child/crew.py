@@ -17,7 +17,7 @@ from .guardrails import CrewGuardrail
 from .inputs import Inputs
 from .llms import Models
 from .memory import RemoteMemory
-from .sink import Names
+from .names import Names
 from .stop import stopped
 from .tools import PluginTool
 

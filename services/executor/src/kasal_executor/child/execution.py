@@ -21,10 +21,11 @@ from .guardrails import CrewGuardrail, TaskGuardrail, check_for, schema_check
 from .inputs import Inputs
 from .llms import Models, ModelSeat
 from .memory import RemoteMemory, remote_memory
+from .names import Names
 from .pace import Pace
 from .reporter import Reporter, Sender
 from .results import Ledger
-from .sink import CrewSink, Names
+from .sink import CrewSink
 from .spans import Span, current
 from .stop import ExecutionStopped, Stop
 from .tools import plugin_tool
@@ -57,8 +58,13 @@ class Execution:
             CrewBuilder(self._job.snapshot, self._parts(), self._names).build().kickoff()
 
     def outcome(self, raised: Exception | None = None) -> ChildOutcome:
-        """However it ended, what its tasks came to."""
-        return ChildOutcome(result=self._ledger.result(), error=self._why(raised) if raised is not None else None)
+        """However it ended, what its tasks came to. No event comes after it."""
+        error = None
+        if raised is not None:
+            error = self._why(raised)
+            self._ledger.fail_started()
+        self._reporter.close()
+        return ChildOutcome(result=self._ledger.result(), error=error)
 
     def emit(self, type_: str, /, **data: JsonValue) -> None:
         """Report something that happens inside the current span."""
@@ -133,4 +139,6 @@ class Execution:
         if isinstance(raised, ValidationError):
             words = "; ".join(str(each["msg"]) for each in raised.errors())
             return ExecutionError(code=ErrorCode.INTERNAL, message=f"CrewAI cannot build this crew: {words}")
-        return ExecutionError(code=ErrorCode.INTERNAL, message=f"CrewAI ended with an error: {raised}")
+        self.emit(EventType.LOG, level="error", message=f"{type(raised).__name__}: {raised}", logger="crewai")
+        words = "The crew ended with an internal error. The log of this execution says more."
+        return ExecutionError(code=ErrorCode.INTERNAL, message=words)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import re2  # type: ignore[import-untyped]
@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from .reporter import Emit
 from .stop import stopped
 
 RETRIES = 3
@@ -25,10 +26,6 @@ Verdict = tuple[bool, str]
 Check = Callable[[str], Verdict]
 CrewGuardrail = Callable[[Any], Verdict]
 AskModel = Callable[[str], str]
-
-
-class Emit(Protocol):
-    def __call__(self, type_: str, /, **data: JsonValue) -> None: ...
 
 
 class TaskGuardrail:

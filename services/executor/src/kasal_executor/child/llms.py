@@ -1,7 +1,6 @@
 """One model client per resolved model."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import httpx
@@ -13,14 +12,13 @@ from kasal_contracts.wire import JsonObject
 from .broker import Broker, model_url
 from .engine.llms import SeatedAnthropic, SeatedGemini, SeatedOpenAI, answer_schema, seated
 from .failures import CALL_FAILURES, empty_answer, is_recoverable, model_failure
+from .names import Names
 from .pace import Pace
-from .sink import Names
 from .stop import Stop, stopped
 
 # Their servers enforce a JSON schema on the answer; elsewhere the parameter may be refused.
 ENFORCES_SCHEMA = frozenset({Provider.OPENAI, Provider.DATABRICKS})
 LOCAL = "local://"
-
 
 Schemas = Mapping[str, JsonObject]
 """What the answers of some tasks must satisfy, by task key."""
@@ -36,6 +34,7 @@ class ModelSeat:
         self.context_window = model.context_window
         self.strict_tools = model.provider is Provider.OPENAI
         self.http: httpx.Client = broker.client
+        self.token = broker.token
         self.url = model_url(model.alias)
         self._stop = stop
         self._pace = pace
@@ -51,8 +50,11 @@ class ModelSeat:
         self._pace.wait(None if agent is None else self._names.agents.get(str(agent.id)))
         asked = None if has_tools or has_form or task is None else self._names.tasks.get(str(task.id))
         schema = None if asked is None else self._schemas.get(asked)
-        with _asking_for(schema):
+        token = answer_schema.set(schema)
+        try:
             answer = self._answer(call, has_tools=has_tools, has_form=has_form)
+        finally:
+            answer_schema.reset(token)
         if answer in ("", None):
             raise self._stop.fail(empty_answer(self.alias))
         return answer
@@ -69,21 +71,6 @@ class ModelSeat:
 
 def _enforces_schema(model: ResolvedModel) -> bool:
     return model.provider in ENFORCES_SCHEMA or (model.base_url or "").startswith(LOCAL)
-
-
-def _asking_for(schema: JsonObject | None) -> AbstractContextManager[object]:
-    return nullcontext() if schema is None else _AnswerSchema(schema)
-
-
-class _AnswerSchema(AbstractContextManager[None]):
-    def __init__(self, schema: JsonObject) -> None:
-        self._schema = schema
-
-    def __enter__(self) -> None:
-        self._token = answer_schema.set(self._schema)
-
-    def __exit__(self, *_: object) -> None:
-        answer_schema.reset(self._token)
 
 
 class Models:
@@ -105,16 +92,20 @@ class Models:
 
 
 def client(model: ResolvedModel, seat: ModelSeat) -> BaseLLM:
-    fields: dict[str, Any] = {"model": model.model, "temperature": model.temperature, "extra": model.extra}
-    token = seat.http.headers["Authorization"].removeprefix("Bearer ")
+    fields: dict[str, Any] = {
+        "model": model.model,
+        "temperature": model.temperature,
+        "extra": model.extra,
+        "api_key": seat.token,
+    }
     match model.provider:
         case Provider.ANTHROPIC:
-            return seated(SeatedAnthropic, seat, api_key=token, max_tokens=model.max_tokens, **fields)
+            return seated(SeatedAnthropic, seat, max_tokens=model.max_tokens, **fields)
         case Provider.GOOGLE:
-            return seated(SeatedGemini, seat, api_key=token, max_output_tokens=model.max_tokens, **fields)
+            return seated(SeatedGemini, seat, max_output_tokens=model.max_tokens, **fields)
         case _:
             # `custom_openai` keeps CrewAI from trying OpenAI's Responses API, which only OpenAI has.
             fields |= {"custom_openai": True, "base_url": f"{seat.url}/v1"}
             # OpenAI's own models refuse the older name of the limit, and other servers do not know the newer one.
             limit = "max_completion_tokens" if model.provider is Provider.OPENAI else "max_tokens"
-            return seated(SeatedOpenAI, seat, api_key=token, **{limit: model.max_tokens}, **fields)
+            return seated(SeatedOpenAI, seat, **{limit: model.max_tokens}, **fields)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .guardrails import Emit
+from .reporter import Emit
 
 # CrewAI and the clients log what their events say better, some of it through the root logger itself.
 SILENT = ("root", "crewai", "openai", "anthropic", "httpx", "httpcore", "google_genai", "asyncio")

@@ -9,7 +9,7 @@ from kasal_contracts.memory import Matches, RecallIn, RemembersIn
 from pydantic import PrivateAttr
 
 from .broker import Broker
-from .guardrails import Emit
+from .reporter import Emit
 
 MAX_TEXT = 100_000
 

@@ -22,6 +22,12 @@ class Sender(Protocol):
     def send(self, frame: ChildFrame) -> None: ...
 
 
+class Emit(Protocol):
+    """Reports something that happens inside the current span."""
+
+    def __call__(self, type_: str, /, **data: JsonValue) -> None: ...
+
+
 @dataclass
 class _Chunks:
     """Text of one call that has not been sent yet."""
@@ -39,6 +45,7 @@ class Reporter:
         self._channel = channel
         self._lock = threading.Lock()
         self._held: _Chunks | None = None
+        self._is_closed = False
         self._wake = threading.Event()
         self._flusher: threading.Thread | None = None
 
@@ -46,7 +53,13 @@ class Reporter:
         """`span` is the one that the event is about; a log line belongs to the span it was written in."""
         with self._lock:
             self._release()
-            self._channel.send(ChildFrame(event=_event(type_, span, data)))
+            self._send(_event(type_, span, data))
+
+    def close(self) -> None:
+        """Threads that still work when a crew has failed are heard no more."""
+        with self._lock:
+            self._release()
+            self._is_closed = True
 
     def chunk(self, span: Span, call_id: str, model: str, text: str) -> None:
         with self._lock:
@@ -62,7 +75,11 @@ class Reporter:
         held, self._held = self._held, None
         if held is not None:
             data: dict[str, JsonValue] = {"model": held.model, "call_id": held.call_id, "text": "".join(held.texts)}
-            self._channel.send(ChildFrame(event=_event(EventType.LLM_CHUNK, held.span, data)))
+            self._send(_event(EventType.LLM_CHUNK, held.span, data))
+
+    def _send(self, event: ChildEvent) -> None:
+        if not self._is_closed:
+            self._channel.send(ChildFrame(event=event))
 
     def _ensure_flusher(self) -> None:
         if self._flusher is None:

@@ -37,6 +37,12 @@ class Ledger:
         entry = self._entries[task]
         entry.status, entry.output, entry.ended_at = status, output, datetime.now(UTC)
 
+    def fail_started(self) -> None:
+        """A crew that fails leaves behind what was still running beside it."""
+        for key, entry in self._entries.items():
+            if entry.started_at is not None and entry.ended_at is None:
+                self.end(key, "failed")
+
     def outputs(self) -> dict[str, str]:
         """Outputs of the tasks that ended well, in the crew's order; a skipped one is empty."""
         return {

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from contextvars import Token
-from dataclasses import dataclass, field
 from typing import Any
 
 from kasal_contracts.events import EventType
@@ -11,6 +10,7 @@ from kasal_contracts.models import ResolvedModel
 from pydantic import JsonValue
 
 from .engine.bus import forget_events
+from .names import Names
 from .reporter import Reporter
 from .results import Ledger
 from .spans import Span, current
@@ -21,16 +21,6 @@ CANCEL_POINTS = frozenset(
 )
 DELEGATES = {"delegate_work_to_coworker": "task", "ask_question_to_coworker": "question"}
 FORGET_EVERY = 500
-
-
-@dataclass
-class Names:
-    """Our keys by CrewAI's ids, filled while the crew is built. What is not in here is CrewAI's own business."""
-
-    tasks: dict[str, str] = field(default_factory=dict)
-    agents: dict[str, str] = field(default_factory=dict)
-    roles: dict[str, str] = field(default_factory=dict)
-    tools: dict[str, str] = field(default_factory=dict)
 
 
 class CrewSink:
