@@ -38,7 +38,7 @@ check: setup ## Format, lint, types, layers, sizes and the fast tests: under a m
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python checks/structure.py
-	$(BIN)/pytest libs services cli -m "not long" -k "not rabbit and not postgres and not zygote" -n 2
+	$(BIN)/pytest libs cli -m "not long" -k "not rabbit and not postgres" -n 2 --dist loadfile
 
 format: setup ## Format and mend what can be mended
 	$(BIN)/ruff check --fix --quiet . || true

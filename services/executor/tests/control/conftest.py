@@ -1,31 +1,40 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import aio_pika
-import httpx
 import pytest
+import pytest_asyncio
 from kasal_bus import Bus, open_memory, open_rabbit
 from kasal_bus.topology import TOPICS, WORK_QUEUES
 from kasal_contracts.ids import new_id
-from kasal_db import Database, db_now, open_database
+from kasal_db import open_database
 from kasal_db.migrations import migrate
 from kasal_executor.service import NAME, SERVICE
 from kasal_executor.settings import ControlSettings
-from kasal_executor.tables import Execution, ExecutorTable, IdempotencyKey, Leader, Worker
+from kasal_executor.tables import Execution, ExecutorTable, IdempotencyKey, Worker
 from kasal_runtime.hosting import serving
-from kasal_testing.issuer import Issuer, open_issuer
+from kasal_testing.issuer import open_issuer
 from kasal_testing.plugin import postgres_database
 from pydantic import SecretStr
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from .stage import Crews, Stage, open_control_plane
 
 NewBus = Callable[[], AbstractAsyncContextManager[Bus]]
+for_all_tests = pytest_asyncio.fixture(scope="session", loop_scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests here share one control plane for each kind, and so its loop."""
+    for item in items:
+        if isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session", params=["embedded", "distributed"])
@@ -52,16 +61,6 @@ async def _migrate(url: str) -> None:
     await migrate(url, NAME, SERVICE.versions, ExecutorTable.metadata)
 
 
-@pytest.fixture
-async def database(migrated_url: str) -> AsyncIterator[Database]:
-    async with open_database(migrated_url, NAME) as database:
-        async with database.system() as session:
-            for table in (Execution, IdempotencyKey, Worker):
-                await session.execute(delete(table))
-            await session.execute(update(Leader).values(until=db_now(timedelta(days=-1))))
-        yield database
-
-
 @pytest.fixture(scope="session")
 def prefixed_rabbit(request: pytest.FixtureRequest) -> Iterator[NewBus]:
     """Queues of our own for all tests. A quorum queue costs its broker files, so they are deleted at the end."""
@@ -80,9 +79,9 @@ async def _delete_queues(url: str, prefix: str) -> None:
             await channel.exchange_delete(prefix + topic.name)
 
 
-@pytest.fixture
+@for_all_tests
 async def new_bus(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[NewBus]:
-    """Opens what another process would see of this test's bus."""
+    """Opens what another process would see of the bus."""
     if kind == "distributed":
         yield request.getfixturevalue("prefixed_rabbit")
         return
@@ -90,63 +89,40 @@ async def new_bus(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Ne
         yield lambda: nullcontext(bus)
 
 
-@pytest.fixture
-async def bus(new_bus: NewBus) -> AsyncIterator[Bus]:
-    async with new_bus() as bus:
-        yield bus
+@for_all_tests
+async def plane(migrated_url: str, new_bus: NewBus) -> AsyncIterator[Stage]:
+    """One control plane with the services around it, on sockets in a folder whose name is short enough."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kasal-")))
+        crews = Crews()
+        settings = settings_in(folder, migrated_url)
+        issuer = await stack.enter_async_context(open_issuer(folder / "auth.sock"))
+        await stack.enter_async_context(serving(crews.app(), uds=folder / "crews.sock"))
+        bus = await stack.enter_async_context(new_bus())
+        database = await stack.enter_async_context(open_database(migrated_url, NAME))
+        client = await stack.enter_async_context(open_control_plane(settings, bus))
+        yield Stage(settings, bus, database, issuer, crews, client)
 
 
-@pytest.fixture
-def sockets() -> Iterator[Path]:
-    """Short enough for a socket's path."""
-    with tempfile.TemporaryDirectory(prefix="kasal-") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
-async def issuer(sockets: Path) -> AsyncIterator[Issuer]:
-    async with open_issuer(sockets / "auth.sock") as issuer:
-        yield issuer
-
-
-@pytest.fixture
-async def crews(sockets: Path) -> AsyncIterator[Crews]:
-    crews = Crews()
-    async with serving(crews.app(), uds=sockets / "crews.sock"):
-        yield crews
-
-
-@pytest.fixture
-def settings(migrated_url: str, sockets: Path) -> ControlSettings:
-    (sockets / "bootstrap.key").write_text("not used here")
+def settings_in(folder: Path, database_url: str) -> ControlSettings:
+    (folder / "bootstrap.key").write_text("not used here")
     return ControlSettings(
-        database_url=SecretStr(migrated_url),
-        secret_dir=sockets,
-        auth_url=f"unix:{sockets}/auth.sock",
-        crews_url=f"unix:{sockets}/crews.sock",
+        database_url=SecretStr(database_url),
+        secret_dir=folder,
+        auth_url=f"unix:{folder}/auth.sock",
+        crews_url=f"unix:{folder}/crews.sock",
         lease=timedelta(milliseconds=400),
         leader_lease=timedelta(seconds=2),
-        republish=timedelta(milliseconds=500),
+        republish=timedelta(seconds=1),
         tick=timedelta(milliseconds=100),
     )
 
 
-@pytest.fixture
-async def client(
-    settings: ControlSettings, bus: Bus, database: Database, issuer: Issuer, crews: Crews
-) -> AsyncIterator[httpx.AsyncClient]:
-    """One control plane, after the services around it."""
-    async with open_control_plane(settings, bus) as client:
-        yield client
-
-
-@pytest.fixture
-def stage(
-    settings: ControlSettings,
-    bus: Bus,
-    database: Database,
-    issuer: Issuer,
-    crews: Crews,
-    client: httpx.AsyncClient,
-) -> Stage:
-    return Stage(settings, bus, database, issuer, crews, client)
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(plane: Stage) -> Stage:
+    """The control plane with empty tables, and a group that nobody else is in."""
+    async with plane.database.system() as session:
+        for table in (Execution, IdempotencyKey, Worker):
+            await session.execute(delete(table))
+    plane.crews.forget()
+    return replace(plane, group=new_id())

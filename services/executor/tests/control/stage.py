@@ -19,10 +19,10 @@ from kasal_contracts.ids import new_id
 from kasal_contracts.messages import AttemptEvents, AttemptOutcome, LiveEvents, Message
 from kasal_contracts.models import Price, Provider, ResolvedModel
 from kasal_db import Database, db_now
+from kasal_executor.service import SERVICE
 from kasal_executor.settings import ControlSettings
 from kasal_executor.tables import Execution, Worker
 from kasal_runtime.hosting import open_host
-from kasal_executor.service import SERVICE
 from kasal_runtime.problems import refusal_response
 from kasal_testing.issuer import Issuer
 from pydantic import BaseModel, JsonValue
@@ -58,6 +58,10 @@ class Crews:
 
     priced: bool = True
     tokens: list[str] = field(default_factory=list)
+
+    def forget(self) -> None:
+        self.priced = True
+        self.tokens.clear()
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -201,7 +205,9 @@ def events(*types: str, first: int = 1, **data: JsonValue) -> list[NumberedEvent
     return [event(seq, type_, **data) for seq, type_ in enumerate(types, start=first)]
 
 
-def event(seq: int, type_: str, *, task: str | None = None, span: str | None = None, **data: JsonValue) -> NumberedEvent:
+def event(
+    seq: int, type_: str, *, task: str | None = None, span: str | None = None, **data: JsonValue
+) -> NumberedEvent:
     return NumberedEvent(seq=seq, ts=datetime.now(UTC), type=type_, task=task, span_id=span, data=data)
 
 

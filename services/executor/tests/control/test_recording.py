@@ -233,7 +233,9 @@ async def test_large_batches_reach_watchers_in_parts_that_fit(stage: Stage) -> N
     text = "x" * 60_000
     async with stage.watching(execution_id) as ear:
         for first in (1, 4, 7):
-            await stage.report(execution_id, events("tool.completed", "tool.completed", "tool.completed", first=first, output=text))
+            await stage.report(
+                execution_id, events("tool.completed", "tool.completed", "tool.completed", first=first, output=text)
+            )
         await ear.event("tool.completed", count=9)
 
     assert [each.id for each in ear.events] == list(range(2, 11))

@@ -17,7 +17,7 @@ from .pace import Pace
 from .stop import Stop, stopped
 
 # Their servers enforce a JSON schema on the answer; elsewhere the parameter may be refused.
-ENFORCES_SCHEMA = frozenset({Provider.OPENAI, Provider.DATABRICKS})
+ENFORCES_SCHEMA = frozenset({Provider.OPENAI, Provider.DATABRICKS, Provider.DEMO})
 LOCAL = "local://"
 
 Schemas = Mapping[str, JsonObject]

@@ -8,6 +8,7 @@ from time import monotonic
 
 import structlog
 from kasal_bus import Bus, BusUnavailableError, Feed
+from kasal_bus.ending import ended
 from kasal_bus.topology import NUDGE_KEY, SIGNALS
 from kasal_contracts.ids import new_id
 from kasal_db import Database, db_now
@@ -179,8 +180,6 @@ async def leading(lead: Lead, leadership: Leadership, bus: Bus, nudged: asyncio.
     finally:
         lead.stop()
         await asyncio.wait([running], timeout=LONGEST_TURN.total_seconds())
-        running.cancel()
-        hearing.cancel()
-        await asyncio.wait([running, hearing])
+        await asyncio.gather(ended(running), ended(hearing))
         with suppress(*OUTAGES):
             await leadership.release()
