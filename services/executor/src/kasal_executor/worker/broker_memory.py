@@ -40,6 +40,6 @@ def _bound(what: str, body: bytes, guest: Guest) -> IdentityRecallIn | IdentityR
         raise BrokerRefusedError("The crew of this execution has no memory.", code=ErrorCode.INTERNAL, status=409)
     if what == "search":
         asked = RecallIn.model_validate_json(body)
-        return IdentityRecallIn(**dict(asked), identity=snapshot.memory_identity)
+        return IdentityRecallIn(**dict(asked), identity=snapshot.memory_identity, crew_id=snapshot.crew_id)
     told = RemembersIn.model_validate_json(body)
     return IdentityRemembersIn(**dict(told), identity=snapshot.memory_identity, crew_id=snapshot.crew_id)
