@@ -1,5 +1,6 @@
 """Words to people: results go to stdout, everything else to stderr."""
 
+import sys
 from typing import NoReturn
 
 import typer
@@ -7,7 +8,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-out = Console()
+# Where nobody looks at a terminal, lines are as long as they need to be.
+out = Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True)
 err = Console(stderr=True)
 
 FAILED = 1

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from .connecting import connected
 from .console import FAILED, INTERRUPTED, MISUSED, UNREACHABLE, err, fail, out
-from .live import Progress, live
+from .live import Progress, live, summary
 
 DataDir = Annotated[Path, typer.Option(help="Where this machine's files are kept.", envvar="KASAL_DATA_DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -162,7 +162,8 @@ def logs(execution_id: Id, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson
                 typer.echo(event.model_dump_json())
                 continue
             who = " ".join(filter(None, (event.task, event.agent)))
-            out.print(f"{event.ts:%H:%M:%S.%f} {event.type:<22} {who}", highlight=False, markup=False)
+            line = f"{event.ts:%H:%M:%S.%f} {event.type:<22} {who:<24} {summary(event)}"
+            out.print(line.rstrip(), highlight=False, markup=False)
         execution = kasal.executions.get(execution_id)
     if not as_json and execution.error is not None:
         err.print(f"[red]{execution.error.code}[/]: {execution.error.message}", highlight=False)

@@ -107,3 +107,25 @@ def _meter(progress: Progress) -> str:
 def live(console: Console, progress: Progress) -> Live:
     """Redraws `progress` while the context is open; without a terminal only the end is printed."""
     return Live(console=console, get_renderable=lambda: render(progress), refresh_per_second=12)
+
+
+SHOWN = 100  # characters of an event's own words in a line
+
+
+def summary(event: Event) -> str:
+    """What an event says beyond its type, in one line."""
+    data = event.data
+    match event.type:
+        case EventType.LLM_COMPLETED:
+            tokens = _number(event, "input_tokens") + _number(event, "output_tokens")
+            words = f"{data.get('model')}, {tokens} tokens, {_number(event, 'duration_ms')} ms"
+        case EventType.TOOL_STARTED:
+            words = f"{data.get('tool')} {data.get('arguments')}"
+        case EventType.TOOL_COMPLETED:
+            words = f"{data.get('tool')} → {data.get('output')}"
+        case EventType.LOG:
+            words = str(data.get("message", ""))
+        case _:
+            words = str(data.get("error") or data.get("reason") or "")
+    line = " ".join(words.split())
+    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -14,9 +13,10 @@ from kasal_bus.rabbit import feed as rabbit_feed
 from kasal_bus.rabbit import intake
 from kasal_bus.topology import LIVE
 from kasal_contracts.messages import ExecutionJob
+from kasal_testing.proxy import Proxy
 from structlog.testing import capture_logs
 
-from .conftest import BROKER_URL, Names, Proxy
+from .conftest import Names
 from .recording import AT_ONCE, SOON, Recorder, job, jobs
 from .test_topics import live
 
@@ -38,11 +38,6 @@ async def send_until_confirmed(bus: Bus, queue: Queue, message: ExecutionJob) ->
         while True:
             with suppress(BusUnavailableError):
                 return await bus.send(queue, message)
-
-
-async def with_channel(act: Callable[[aio_pika.abc.AbstractChannel], Awaitable[object]]) -> None:
-    async with await aio_pika.connect(BROKER_URL) as connection, connection.channel() as channel:
-        await act(channel)
 
 
 async def test_a_consumer_recovers_from_a_cut_connection(names: Names, proxy: Proxy, queue: Queue) -> None:
@@ -141,7 +136,8 @@ async def test_a_queue_that_is_deleted_under_its_consumer_comes_back(rabbit: Bus
     async with rabbit.consume(queue, handler):
         await rabbit.send(queue, job(1))
         await handler.until(1)
-        await with_channel(lambda channel: channel.queue_delete(f"{names.prefix}{queue.name}"))
+        async with names.channel() as channel:
+            await channel.queue_delete(f"{names.prefix}{queue.name}")
         await send_until_confirmed(rabbit, queue, job(2))
         await handler.until_all([job(2)])
     assert handler.messages[-1] == job(2)
@@ -152,7 +148,8 @@ async def test_a_send_to_a_queue_that_is_gone_raises_until_it_is_made_anew(
 ) -> None:
     monkeypatch.setattr(rabbit_bus, "REDECLARE_PAUSE", timedelta(milliseconds=50))
     await rabbit.send(queue, job(1))
-    await with_channel(lambda channel: channel.queue_delete(f"{names.prefix}{queue.name}"))
+    async with names.channel() as channel:
+        await channel.queue_delete(f"{names.prefix}{queue.name}")
     with pytest.raises(BusUnavailableError, match="NO_ROUTE"):
         await rabbit.send(queue, job(2))
     await send_until_confirmed(rabbit, queue, job(3))
@@ -206,14 +203,16 @@ async def test_a_message_that_nobody_can_read_is_parked_without_showing_its_cont
     handler = Recorder()
     unreadable = aio_pika.Message(body + b" planted-secret", message_id="m1")
     await rabbit.send(queue, job(1))
-    await with_channel(lambda channel: channel.default_exchange.publish(unreadable, f"{names.prefix}{queue.name}"))
+    async with names.channel() as channel:
+        await channel.default_exchange.publish(unreadable, f"{names.prefix}{queue.name}")
     await rabbit.send(queue, job(2))
     with capture_logs() as logs:
         async with rabbit.consume(queue, handler, batch=3):
             assert await handler.until(2) == [job(1), job(2)]
     assert [entry["message_id"] for entry in logs if entry["event"] == "message_unreadable"] == ["m1"]
     assert "planted-secret" not in repr(logs)
-    await with_channel(lambda channel: parked(channel, f"{names.prefix}{queue.dead.name}", unreadable.body))
+    async with names.channel() as channel:
+        await parked(channel, f"{names.prefix}{queue.dead.name}", unreadable.body)
 
 
 async def parked(channel: aio_pika.abc.AbstractChannel, dead_queue: str, body: bytes) -> None:
@@ -231,28 +230,30 @@ async def test_what_a_reader_of_a_dead_queue_cannot_read_stays_without_being_in_
     name = f"{names.prefix}{queue.dead.name}"
     await rabbit.send(queue, job(1))
     unreadable = aio_pika.Message(b"not json", message_id="m1")
-    await with_channel(lambda channel: channel.default_exchange.publish(unreadable, name))
+    async with names.channel() as channel:
+        await channel.default_exchange.publish(unreadable, name)
     failing, reader = Recorder(lambda _: ValueError("poison")), Recorder()
     async with rabbit.consume(queue, failing), rabbit.consume(queue.dead, reader):
         assert await reader.until(1) == [job(1)]
-    await with_channel(lambda channel: parked(channel, name, unreadable.body))
+    async with names.channel() as channel:
+        await parked(channel, name, unreadable.body)
 
 
 async def test_messages_carry_their_type_and_an_id_and_are_stored(rabbit: Bus, names: Names, queue: Queue) -> None:
     await rabbit.send(queue, job())
-
-    async def look(channel: aio_pika.abc.AbstractChannel) -> None:
+    async with names.channel() as channel:
         message = await (await channel.get_queue(f"{names.prefix}{queue.name}")).get()
-        assert (message.type, message.content_type) == ("execution.job.v1", "application/json")
-        assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
-        assert message.message_id
-        assert ExecutionJob.model_validate_json(message.body) == job()
-
-    await with_channel(look)
+    assert (message.type, message.content_type) == ("execution.job.v1", "application/json")
+    assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+    assert message.message_id
+    assert ExecutionJob.model_validate_json(message.body) == job()
 
 
-@pytest.mark.parametrize("place", ["127.0.0.1:1", BROKER_URL.rpartition("@")[2]])
-async def test_no_log_shows_the_password_of_the_broker(place: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("refuses", ["nobody", "the broker"])
+async def test_no_log_shows_the_password_of_the_broker(
+    refuses: str, amqp_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = "127.0.0.1:1" if refuses == "nobody" else amqp_url.rpartition("@")[2]
     with capture_logs() as logs:
         async with open_rabbit(f"amqp://kasal:planted-secret@{place}") as bus:
             with pytest.raises(BusUnavailableError) as raised:

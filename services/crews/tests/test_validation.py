@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kasal_contracts.crew import CrewDocument, Severity
-from kasal_crews.bodies import merged
 from kasal_crews.documents import CrewIn
 from kasal_crews.validation import Finding, Standing, Surroundings, check, examine
+from kasal_runtime.bodies import merged
 
 from .conftest import Json
 

@@ -47,6 +47,7 @@ async def test_what_only_we_may_say_is_stripped_from_a_request(client: httpx.Asy
     said = {
         "X-Forwarded-Access-Token": "planted",
         "X-Forwarded-Email": "root@planted",
+        "X-Forwarded-For": "192.0.2.7, planted",
         "X-Kasal-Bootstrap": "planted",
         "Forwarded": "for=planted",
         "X-Hop": "planted",

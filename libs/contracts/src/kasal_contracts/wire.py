@@ -9,7 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, PlainSeri
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a timestamp needs a time zone")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a timestamp lies within the years 1 to 9999 in UTC") from error
 
 
 Timestamp = Annotated[

@@ -119,6 +119,8 @@ async def serving(
         ws="websockets-sansio",
         log_config=None,
         access_log=False,
+        # uvicorn would believe an X-Forwarded-For from this machine, and with it anybody who counts logins by address.
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_keep_alive=75,

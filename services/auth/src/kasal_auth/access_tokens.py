@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from kasal_contracts.errors import NotFoundError, UnauthenticatedError
 from kasal_contracts.identity import Act, Caller, Role
 from kasal_contracts.ids import new_id
+from kasal_contracts.storable import is_text
 from kasal_db import db_now, owned
 from kasal_runtime.tokens import AUDIENCE, ISSUER, Claims
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .fields import is_storable
 from .signing import Signer
 from .tables import LoginSession, Membership, User
 
@@ -99,7 +99,7 @@ async def live_standing(session: AsyncSession, user_id: str, session_id: str, gr
     if user is None or user.disabled or family is None or family.user_id != user_id:
         raise UnauthenticatedError("the session has ended; log in again")
     chosen = group_id or first_group(user.groups, user.id)
-    role = await _role_in(session, user, chosen) if is_storable(chosen) else None
+    role = await _role_in(session, user, chosen) if is_text(chosen) else None
     if role is None and chosen != user.id:
         raise NotFoundError("group", chosen)
     return Standing(user, chosen, role or Role.VIEWER, await database_time(session))

@@ -6,7 +6,8 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from kasal_contracts.errors import ForbiddenError
 from kasal_contracts.identity import Caller, Role
-from kasal_contracts.wire import JsonObject, Strict, Timestamp
+from kasal_contracts.wire import JsonObject, Timestamp
+from kasal_runtime.bodies import READ_ONLY, Body, Writable
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Viewer
 from pydantic import BaseModel, Field
@@ -14,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
-from .fields import READ_ONLY, DisplayName, Editable, Preferences, Secret, check_password_rule
+from .fields import DisplayName, Preferences, Secret, check_password_rule
 from .resources import Reading, Shared, Writing, store
 from .tables import Group, Membership, User
 from .throttle import charge, client_address, forgive, throttle_subject
@@ -46,14 +47,14 @@ class AccountOut(BaseModel):
     updated_at: Timestamp
 
 
-class AccountPatch(Editable):
+class AccountPatch(Writable):
     read_only: ClassVar[frozenset[str]] = READ_ONLY | {"role", "groups", "email", "is_system_admin"}
 
     display_name: DisplayName | None = None
     preferences: Preferences | None = None
 
 
-class PasswordIn(Strict):
+class PasswordIn(Body):
     current_password: Secret
     new_password: Secret
 

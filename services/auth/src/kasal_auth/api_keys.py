@@ -11,13 +11,15 @@ from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
 from kasal_contracts.wire import Timestamp
 from kasal_db import owned, page_of
+from kasal_runtime.bodies import READ_ONLY, Writable
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Admin, Editor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .fields import READ_ONLY, Description, Editable, Id
+from .fields import Description
 from .resources import Reading, Shared, Writing, store
 from .tables import ApiKey
 
@@ -58,7 +60,7 @@ class ApiKeyOut(BaseModel):
     expired: bool
 
 
-class ApiKeyIn(Editable):
+class ApiKeyIn(Writable):
     read_only: ClassVar[frozenset[str]] = READ_ONLY | {"name", "hint", "version", "expired"}
 
     value: Value
@@ -66,7 +68,7 @@ class ApiKeyIn(Editable):
     expires_at: Timestamp | None = None
 
 
-class RotationIn(Editable):
+class RotationIn(Writable):
     """The expiry belongs to a value: without one, the new value does not expire."""
 
     value: Value

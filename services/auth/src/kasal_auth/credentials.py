@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from kasal_contracts.credentials import AvailableCredential, AvailableCredentials, CredentialIn, CredentialOut
 from kasal_contracts.errors import ConflictError, ForbiddenError, KasalError, NotFoundError, UnavailableError
 from kasal_contracts.identity import Act, Caller
+from kasal_contracts.storable import is_text
 from kasal_db import UndecryptableError, owned
 from kasal_runtime.peers import PeerRefusedError
 from kasal_runtime.security import FromService, Viewer
@@ -14,7 +15,6 @@ from pydantic import BaseModel
 from sqlalchemy.orm import undefer
 
 from .api_keys import bound_to, has_expired
-from .fields import is_storable
 from .resources import Reading, Resources, Shared
 from .tables import ApiKey
 
@@ -89,7 +89,7 @@ async def _check_lease(shared: Resources, act: Act) -> None:
 
 async def _resolve(shared: Resources, me: Caller, name: str) -> CredentialOut:
     """Raises NotFoundError, KeyExpiredError or KeyUnreadableError. A broken key is never passed over for another."""
-    if not is_storable(name):
+    if not is_text(name):
         raise NotFoundError("key", name)
     names = _usual_names(name)
     async with shared.database.tenant(me, read_only=True) as session:

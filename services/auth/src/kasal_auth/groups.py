@@ -4,12 +4,14 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Response
-from kasal_contracts.errors import NotFoundError
+from kasal_contracts.errors import ForbiddenError, NotFoundError
 from kasal_contracts.identity import Caller
 from kasal_contracts.ids import new_id
 from kasal_contracts.pages import Page
 from kasal_contracts.wire import Timestamp
 from kasal_db import owned, page_of
+from kasal_runtime.bodies import Writable
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import SystemAdmin, Viewer
@@ -17,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .fields import Description, Editable, Id, PlainText
+from .fields import Description
 from .resources import Reading, Writing, store
 from .revocations import revoke_member
 from .tables import Group, Membership, User
@@ -25,7 +27,7 @@ from .tables import Group, Membership, User
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["groups"])
 
-Name = Annotated[PlainText, Field(min_length=1, max_length=100)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class GroupOut(BaseModel):
@@ -40,12 +42,12 @@ class GroupOut(BaseModel):
     description: str
 
 
-class GroupIn(Editable):
+class GroupIn(Writable):
     name: Name
     description: Description = ""
 
 
-class GroupPatch(Editable):
+class GroupPatch(Writable):
     name: Name | None = None
     description: Description | None = None
 
@@ -70,30 +72,28 @@ async def list_groups(
 
 @router.get("/api/v1/groups/{group_id}", summary="Read a group")
 async def read_group(group_id: Id, me: Viewer, session: Reading, response: Response) -> GroupOut:
-    group = await session.scalar(_visible(me).where(Group.id == group_id))
-    if group is None:
-        raise NotFoundError("group", group_id)
+    group = await _visible_group(session, me, group_id)
     set_etag(response, group.revision)
     return GroupOut.model_validate(group)
 
 
 @router.put("/api/v1/groups/{group_id}", summary="Replace a group")
 async def replace_group(
-    group_id: Id, body: GroupIn, me: SystemAdmin, session: Writing, response: Response, if_match: IfMatch = None
+    group_id: Id, body: GroupIn, me: Viewer, session: Writing, response: Response, if_match: IfMatch = None
 ) -> GroupOut:
     return await _change(session, group_id, GroupPatch(**body.model_dump()), me, response, if_match)
 
 
 @router.patch("/api/v1/groups/{group_id}", summary="Change a group")
 async def patch_group(
-    group_id: Id, body: GroupPatch, me: SystemAdmin, session: Writing, response: Response, if_match: IfMatch = None
+    group_id: Id, body: GroupPatch, me: Viewer, session: Writing, response: Response, if_match: IfMatch = None
 ) -> GroupOut:
     return await _change(session, group_id, body, me, response, if_match)
 
 
 @router.delete("/api/v1/groups/{group_id}", status_code=204, summary="Remove a group, its memberships and its keys")
-async def delete_group(group_id: Id, me: SystemAdmin, session: Writing, if_match: IfMatch = None) -> None:
-    group = await find_group(session, group_id)
+async def delete_group(group_id: Id, me: Viewer, session: Writing, if_match: IfMatch = None) -> None:
+    group = await _managed_group(session, me, group_id)
     check_match(if_match, group.revision)
     members = await _members(session, me, group_id)
     for user in members:
@@ -107,7 +107,7 @@ async def delete_group(group_id: Id, me: SystemAdmin, session: Writing, if_match
 async def _change(
     session: AsyncSession, group_id: str, changes: GroupPatch, me: Caller, response: Response, if_match: str | None
 ) -> GroupOut:
-    group = await find_group(session, group_id)
+    group = await _managed_group(session, me, group_id)
     check_match(if_match, group.revision)
     for name, value in changes.model_dump(exclude_none=True).items():
         setattr(group, name, value)
@@ -138,6 +138,22 @@ async def _members(session: AsyncSession, me: Caller, group_id: str) -> list[Use
     memberships = owned(Membership, in_group(me, group_id)).with_only_columns(Membership.user_id)
     users = select(User).where(User.id.in_(memberships)).order_by(User.id).with_for_update()
     return list(await session.scalars(users))
+
+
+async def _visible_group(session: AsyncSession, me: Caller, group_id: str) -> Group:
+    """Raises NotFoundError."""
+    group = await session.scalar(_visible(me).where(Group.id == group_id))
+    if group is None:
+        raise NotFoundError("group", group_id)
+    return group
+
+
+async def _managed_group(session: AsyncSession, me: Caller, group_id: str) -> Group:
+    """Raises NotFoundError for a group that `me` is not in, ForbiddenError for one that `me` may only look at."""
+    group = await _visible_group(session, me, group_id)
+    if not me.is_system_admin:
+        raise ForbiddenError("this needs a system administrator")
+    return group
 
 
 async def find_group(session: AsyncSession, group_id: str) -> Group:

@@ -10,6 +10,8 @@ from kasal_contracts.pages import Page
 from kasal_contracts.problems import FieldError
 from kasal_contracts.wire import Timestamp
 from kasal_db import owned, page_of
+from kasal_runtime.bodies import READ_ONLY, Writable
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Viewer
@@ -17,7 +19,7 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .fields import READ_ONLY, Editable, Email, Id, PlainText
+from .fields import Email
 from .groups import find_group, in_group
 from .resources import Reading, Writing, store
 from .revocations import revoke_member
@@ -41,17 +43,17 @@ class MemberOut(BaseModel):
     role: Role
 
 
-class MemberIn(Editable):
+class MemberIn(Writable):
     """Names the user by `user_id` or by `email`."""
 
     read_only: ClassVar[frozenset[str]] = READ_ONLY | {"display_name"}
 
-    user_id: PlainText | None = None
+    user_id: str | None = None
     email: Email | None = None
     role: Role
 
 
-class RoleIn(Editable):
+class RoleIn(Writable):
     read_only: ClassVar[frozenset[str]] = READ_ONLY | {"user_id", "email", "display_name"}
 
     role: Role

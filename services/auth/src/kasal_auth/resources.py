@@ -33,7 +33,8 @@ class Resources:
     bootstrap_key: SecretStr
 
 
-def _resources(request: Request) -> Resources:
+# Coroutines without an await: FastAPI sends plain functions through its thread pool.
+async def _resources(request: Request) -> Resources:
     resources: Resources = request.app.state.resources
     return resources
 

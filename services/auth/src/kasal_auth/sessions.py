@@ -8,8 +8,8 @@ import structlog
 from fastapi import APIRouter, Request
 from kasal_contracts.errors import UnauthenticatedError
 from kasal_contracts.ids import new_id
-from kasal_contracts.wire import Strict
 from kasal_db import db_now
+from kasal_runtime.bodies import Body
 from kasal_runtime.security import Viewer
 from pydantic import BaseModel, Field
 from sqlalchemy import delete, select, update
@@ -18,7 +18,7 @@ from sqlalchemy.orm import undefer
 
 from .access_tokens import IssuedToken, database_time, digest_of, new_secret
 from .account import AccountOut, account_of
-from .fields import PlainText, Secret, normal_email
+from .fields import Secret, normal_email
 from .resources import Resources, Shared, Writing
 from .revocations import revoke_session
 from .tables import LoginSession, RefreshToken, User
@@ -29,13 +29,13 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["auth"])
 
 
-class LoginIn(Strict):
-    email: PlainText = Field(max_length=254)
+class LoginIn(Body):
+    email: str = Field(max_length=254)
     password: Secret
 
 
-class RefreshIn(Strict):
-    refresh_token: PlainText = Field(max_length=200)
+class RefreshIn(Body):
+    refresh_token: str = Field(max_length=200)
 
 
 class TokenPair(BaseModel):

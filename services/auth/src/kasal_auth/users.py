@@ -7,8 +7,11 @@ from fastapi import APIRouter, Response
 from kasal_contracts.errors import ConflictError, NotFoundError
 from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
+from kasal_contracts.storable import StorableText
 from kasal_contracts.wire import JsonObject, Timestamp
 from kasal_db import db_now, page_of
+from kasal_runtime.bodies import READ_ONLY, Writable
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import SystemAdmin
@@ -16,18 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .fields import (
-    READ_ONLY,
-    DisplayName,
-    Editable,
-    Email,
-    Id,
-    PlainText,
-    Preferences,
-    Secret,
-    check_password_rule,
-    normal_email,
-)
+from .fields import DisplayName, Email, Preferences, Secret, check_password_rule, normal_email
 from .resources import Reading, Shared, Writing, store
 from .revocations import revoke_session, revoke_user
 from .tables import SYSTEM_ADMIN, LoginSession, User
@@ -58,7 +50,7 @@ class UserOut(BaseModel):
         return cls.model_validate(user)
 
 
-class UserIn(Editable):
+class UserIn(Writable):
     """Without `password` nobody can log in as this user; a change without it keeps the present one."""
 
     read_only: ClassVar[frozenset[str]] = READ_ONLY | {"groups"}
@@ -71,7 +63,7 @@ class UserIn(Editable):
     preferences: Preferences = {}
 
 
-class UserPatch(Editable):
+class UserPatch(Writable):
     read_only: ClassVar[frozenset[str]] = UserIn.read_only
 
     email: Email | None = None
@@ -101,7 +93,7 @@ async def list_users(
     session: Reading,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
-    email: PlainText | None = None,
+    email: StorableText | None = None,
 ) -> Page[UserOut]:
     del me
     rows = select(User)

@@ -1,19 +1,17 @@
 """`/agents`: agents that are saved on their own, to copy into crews."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Response
 from kasal_contracts.crew import AgentSpec
 from kasal_contracts.pages import Page
-from kasal_contracts.wire import JsonObject
+from kasal_runtime.bodies import MergePatch, Writable, patched
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
-from kasal_runtime.revisions import IfMatch, check_match, set_etag
+from kasal_runtime.revisions import IfMatch, set_etag
 from kasal_runtime.security import Editor, Viewer
 
 from . import library
-from .bodies import Writable, patched
 from .requests import Reading, Writing
-from .rows import find
+from .rows import find, find_to_change
 from .tables import LibraryAgent
 
 PATH = "/api/v1/agents"
@@ -45,7 +43,7 @@ async def create_agent(agent: AgentIn, me: Editor, session: Writing, response: R
 
 
 @router.get(f"{PATH}/{{agent_id}}", summary="Read an agent of the library")
-async def read_agent(agent_id: str, me: Viewer, session: Reading, response: Response) -> AgentOut:
+async def read_agent(agent_id: Id, me: Viewer, session: Reading, response: Response) -> AgentOut:
     row = await find(session, me, LibraryAgent, agent_id, "agent")
     set_etag(response, row.revision)
     return library.shown(row, AgentOut)
@@ -53,10 +51,9 @@ async def read_agent(agent_id: str, me: Viewer, session: Reading, response: Resp
 
 @router.put(f"{PATH}/{{agent_id}}", summary="Replace an agent of the library")
 async def replace_agent(
-    agent_id: str, agent: AgentIn, me: Editor, session: Writing, response: Response, if_match: IfMatch = None
+    agent_id: Id, agent: AgentIn, me: Editor, session: Writing, response: Response, if_match: IfMatch = None
 ) -> AgentOut:
-    row = await find(session, me, LibraryAgent, agent_id, "agent", to_change=True)
-    check_match(if_match, row.revision)
+    row = await find_to_change(session, me, LibraryAgent, agent_id, "agent", if_match)
     await library.rewrite(session, row, agent)
     set_etag(response, row.revision)
     return library.shown(row, AgentOut)
@@ -64,22 +61,20 @@ async def replace_agent(
 
 @router.patch(f"{PATH}/{{agent_id}}", summary="Change parts of an agent of the library (JSON merge patch)")
 async def change_agent(
-    agent_id: str,
-    patch: Annotated[JsonObject, Body()],
+    agent_id: Id,
+    patch: MergePatch,
     me: Editor,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
 ) -> AgentOut:
-    row = await find(session, me, LibraryAgent, agent_id, "agent", to_change=True)
-    check_match(if_match, row.revision)
+    row = await find_to_change(session, me, LibraryAgent, agent_id, "agent", if_match)
     await library.rewrite(session, row, patched(AgentIn, row.document, patch))
     set_etag(response, row.revision)
     return library.shown(row, AgentOut)
 
 
 @router.delete(f"{PATH}/{{agent_id}}", status_code=204, summary="Delete an agent of the library")
-async def delete_agent(agent_id: str, me: Editor, session: Writing, if_match: IfMatch = None) -> None:
-    row = await find(session, me, LibraryAgent, agent_id, "agent", to_change=True)
-    check_match(if_match, row.revision)
+async def delete_agent(agent_id: Id, me: Editor, session: Writing, if_match: IfMatch = None) -> None:
+    row = await find_to_change(session, me, LibraryAgent, agent_id, "agent", if_match)
     await session.delete(row)

@@ -1,20 +1,19 @@
 """`/config`: the settings of the active group and of the whole system."""
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Annotated
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Response
 from kasal_contracts.errors import InvalidError
 from kasal_contracts.identity import Caller
 from kasal_contracts.problems import FieldError
 from kasal_contracts.wire import JsonObject
 from kasal_db import owned
+from kasal_runtime.bodies import MergePatch, near, patched
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Admin, SystemAdmin, Viewer
 from kasal_tools import installed_tools
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .bodies import near, patched
 from .configuration import EffectiveSettings, SettingsLayer, effective
 from .layers import group_settings, system_settings
 from .providers import Reach
@@ -24,8 +23,6 @@ from .tables import Model
 
 PATH = "/api/v1/config"
 router = APIRouter(tags=["configuration"])
-
-Patch = Annotated[JsonObject, Body(description="A JSON merge patch; null gives a setting back to the layer below.")]
 
 
 @router.get(PATH, summary="Read the effective settings of the active group")
@@ -37,7 +34,7 @@ async def read_config(me: Viewer, reach: CallersReach, session: Reading, respons
 
 @router.patch(PATH, summary="Change the settings of the active group")
 async def change_config(
-    patch: Patch,
+    patch: MergePatch,
     me: Admin,
     reach: CallersReach,
     session: Writing,
@@ -67,7 +64,7 @@ async def read_system_config(
 
 @router.patch(f"{PATH}/system", summary="Change the settings of the whole system")
 async def change_system_config(
-    patch: Patch,
+    patch: MergePatch,
     me: SystemAdmin,
     reach: CallersReach,
     session: Writing,

@@ -6,9 +6,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from kasal_contracts.crew import Name
 from kasal_contracts.wire import Frozen, Strict
+from kasal_runtime.bodies import Body
 from pydantic import BaseModel, Field
-
-from .bodies import Writable
 
 T = TypeVar("T")
 Part = TypeVar("Part", bound=BaseModel)
@@ -37,10 +36,9 @@ class Retention(Strict):
     chat: Days = Field(default=None, ge=1, le=36_500)
 
 
-class SettingsLayer(Writable):
+class SettingsLayer(Body):
     """What one layer says. What it leaves out, the layer below says."""
 
-    read_only: ClassVar[frozenset[str]] = frozenset()
     parts: ClassVar[Mapping[str, type[BaseModel]]] = {"limits": LimitMaxima, "retention": Retention}
 
     default_model: Name | None = None

@@ -8,17 +8,18 @@ from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
 from kasal_contracts.wire import Frozen, JsonObject
 from kasal_db import owned, page_of
+from kasal_runtime.bodies import MergePatch, patched
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
-from kasal_runtime.revisions import IfMatch, check_match, set_etag
+from kasal_runtime.revisions import IfMatch, set_etag
 from kasal_runtime.security import Editor, Viewer
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .bodies import patched
 from .documents import CrewIn, CrewOut, crew_out, written_form
 from .providers import Reach
 from .requests import CallersReach, Reading, Writing
-from .rows import find, flushed
+from .rows import find, find_to_change, flushed
 from .surroundings import look_around
 from .tables import Crew, CrewVersion
 from .validation import check, examine, refuse_errors
@@ -67,7 +68,7 @@ async def create_crew(
 
 
 @router.get(f"{PATH}/{{crew_id}}", summary="Read a crew")
-async def read_crew(crew_id: str, me: Viewer, session: Reading, response: Response) -> CrewOut:
+async def read_crew(crew_id: Id, me: Viewer, session: Reading, response: Response) -> CrewOut:
     crew = await find(session, me, Crew, crew_id, "crew")
     set_etag(response, crew.revision)
     return crew_out(crew)
@@ -75,7 +76,7 @@ async def read_crew(crew_id: str, me: Viewer, session: Reading, response: Respon
 
 @router.put(f"{PATH}/{{crew_id}}", summary="Replace a crew")
 async def replace_crew(
-    crew_id: str,
+    crew_id: Id,
     document: CrewIn,
     me: Editor,
     reach: CallersReach,
@@ -83,8 +84,7 @@ async def replace_crew(
     response: Response,
     if_match: IfMatch = None,
 ) -> CrewOut:
-    crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
-    check_match(if_match, crew.revision)
+    crew = await find_to_change(session, me, Crew, crew_id, "crew", if_match)
     await refuse_unfit(session, me, document, reach)
     await rewrite(session, me, crew, document)
     set_etag(response, crew.revision)
@@ -93,16 +93,15 @@ async def replace_crew(
 
 @router.patch(f"{PATH}/{{crew_id}}", summary="Change parts of a crew (JSON merge patch)")
 async def change_crew(
-    crew_id: str,
-    patch: Annotated[JsonObject, Body()],
+    crew_id: Id,
+    patch: MergePatch,
     me: Editor,
     reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
 ) -> CrewOut:
-    crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
-    check_match(if_match, crew.revision)
+    crew = await find_to_change(session, me, Crew, crew_id, "crew", if_match)
     document = patched(CrewIn, written_form(crew), patch)
     await refuse_unfit(session, me, document, reach)
     await rewrite(session, me, crew, document)
@@ -111,9 +110,8 @@ async def change_crew(
 
 
 @router.delete(f"{PATH}/{{crew_id}}", status_code=204, summary="Delete a crew and its versions")
-async def delete_crew(crew_id: str, me: Editor, session: Writing, if_match: IfMatch = None) -> None:
-    crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
-    check_match(if_match, crew.revision)
+async def delete_crew(crew_id: Id, me: Editor, session: Writing, if_match: IfMatch = None) -> None:
+    crew = await find_to_change(session, me, Crew, crew_id, "crew", if_match)
     await session.delete(crew)
 
 

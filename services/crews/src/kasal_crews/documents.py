@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 
 from kasal_contracts.crew import AgentSpec, CrewConfiguration, CrewDocument, TaskSpec
 from kasal_contracts.wire import JsonObject, Timestamp
+from kasal_runtime.bodies import READ_ONLY, Writable
 from pydantic import BaseModel, Field
 
-from .bodies import READ_ONLY, Writable
 from .tables import Crew
 
 Channel = Literal["rest", "openai", "mcp"]

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 from kasal_contracts.crew import Name
 from kasal_contracts.models import Price, Provider
 from kasal_contracts.wire import JsonObject, Strict
+from kasal_runtime.bodies import READ_ONLY, Writable
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
-
-from .bodies import READ_ONLY, Writable
 
 LOCAL_URL = re.compile(r"local://[a-z0-9-]{1,64}")
 MAX_EXTRA_CHARACTERS = 20_000

@@ -5,9 +5,9 @@ from typing import TypeVar
 from kasal_contracts.identity import Caller
 from kasal_contracts.wire import JsonObject, Strict, Timestamp
 from kasal_db import owned, page_of
+from kasal_runtime.bodies import Writable
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .bodies import Writable
 from .rows import flushed
 from .tables import LibraryRow
 

@@ -2,25 +2,26 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Query, Response
 from kasal_contracts.errors import ConflictError, ForbiddenError
 from kasal_contracts.identity import Caller, Role
 from kasal_contracts.models import Provider, ResolvedModel
 from kasal_contracts.pages import Page
-from kasal_contracts.wire import JsonObject, Timestamp
+from kasal_contracts.wire import Timestamp
 from kasal_db import owned, page_of
+from kasal_runtime.bodies import MergePatch, patched
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
-from kasal_runtime.revisions import IfMatch, check_match, set_etag
+from kasal_runtime.revisions import IfMatch, set_etag
 from kasal_runtime.security import Editor, Viewer
 from pydantic import Field
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .bodies import patched
 from .forms import ModelFields, ModelForm
 from .providers import LOCAL, Reach, key_name, key_names, local_model_installed
 from .requests import CallersReach, Reading, Writing
-from .rows import find, flushed
+from .rows import find, find_to_change, flushed
 from .tables import Model
 
 PATH = "/api/v1/models"
@@ -109,7 +110,7 @@ async def create_model(
 
 
 @router.get(f"{PATH}/{{model_id}}", summary="Read a model")
-async def read_model(model_id: str, me: Viewer, reach: CallersReach, session: Reading, response: Response) -> ModelOut:
+async def read_model(model_id: Id, me: Viewer, reach: CallersReach, session: Reading, response: Response) -> ModelOut:
     model = await find(session, me, Model, model_id, "model")
     set_etag(response, model.revision)
     return model_out(model, reach)
@@ -117,7 +118,7 @@ async def read_model(model_id: str, me: Viewer, reach: CallersReach, session: Re
 
 @router.put(f"{PATH}/{{model_id}}", summary="Replace a model")
 async def replace_model(
-    model_id: str,
+    model_id: Id,
     form: ModelForm,
     me: Editor,
     reach: CallersReach,
@@ -125,8 +126,7 @@ async def replace_model(
     response: Response,
     if_match: IfMatch = None,
 ) -> ModelOut:
-    model = await find(session, me, Model, model_id, "model", to_change=True)
-    check_match(if_match, model.revision)
+    model = await find_to_change(session, me, Model, model_id, "model", if_match)
     await _rewrite(session, me, model, form)
     set_etag(response, model.revision)
     return model_out(model, reach)
@@ -134,25 +134,23 @@ async def replace_model(
 
 @router.patch(f"{PATH}/{{model_id}}", summary="Change parts of a model (JSON merge patch)")
 async def change_model(
-    model_id: str,
-    patch: Annotated[JsonObject, Body()],
+    model_id: Id,
+    patch: MergePatch,
     me: Editor,
     reach: CallersReach,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
 ) -> ModelOut:
-    model = await find(session, me, Model, model_id, "model", to_change=True)
-    check_match(if_match, model.revision)
+    model = await find_to_change(session, me, Model, model_id, "model", if_match)
     await _rewrite(session, me, model, patched(ModelForm, _form(model).columns(), patch))
     set_etag(response, model.revision)
     return model_out(model, reach)
 
 
 @router.delete(f"{PATH}/{{model_id}}", status_code=204, summary="Delete a model")
-async def delete_model(model_id: str, me: Editor, session: Writing, if_match: IfMatch = None) -> None:
-    model = await find(session, me, Model, model_id, "model", to_change=True)
-    check_match(if_match, model.revision)
+async def delete_model(model_id: Id, me: Editor, session: Writing, if_match: IfMatch = None) -> None:
+    model = await find_to_change(session, me, Model, model_id, "model", if_match)
     await session.delete(model)
 
 

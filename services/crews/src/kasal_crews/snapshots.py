@@ -9,6 +9,7 @@ from kasal_contracts.crew import CrewDocument
 from kasal_contracts.executions import Snapshot
 from kasal_contracts.identity import Caller
 from kasal_contracts.wire import JsonObject, Strict
+from kasal_runtime.ids import Id
 from kasal_runtime.security import Operator
 from pydantic import Field, JsonValue, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,7 +30,7 @@ router = APIRouter(tags=["internal"])
 class SnapshotOrder(Strict):
     """Either a saved crew, its newest version where none is named, or a whole document."""
 
-    crew_id: str | None = None
+    crew_id: Id | None = None
     version: Annotated[int, Field(ge=1, lt=10**9)] | None = None
     crew: JsonObject | None = None
 

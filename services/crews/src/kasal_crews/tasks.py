@@ -1,19 +1,17 @@
 """`/tasks`: tasks that are saved on their own, to copy into crews."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Response
 from kasal_contracts.crew import TaskSpec
 from kasal_contracts.pages import Page
-from kasal_contracts.wire import JsonObject
+from kasal_runtime.bodies import MergePatch, Writable, patched
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
-from kasal_runtime.revisions import IfMatch, check_match, set_etag
+from kasal_runtime.revisions import IfMatch, set_etag
 from kasal_runtime.security import Editor, Viewer
 
 from . import library
-from .bodies import Writable, patched
 from .requests import Reading, Writing
-from .rows import find
+from .rows import find, find_to_change
 from .tables import LibraryTask
 
 PATH = "/api/v1/tasks"
@@ -45,7 +43,7 @@ async def create_task(task: TaskIn, me: Editor, session: Writing, response: Resp
 
 
 @router.get(f"{PATH}/{{task_id}}", summary="Read a task of the library")
-async def read_task(task_id: str, me: Viewer, session: Reading, response: Response) -> TaskOut:
+async def read_task(task_id: Id, me: Viewer, session: Reading, response: Response) -> TaskOut:
     row = await find(session, me, LibraryTask, task_id, "task")
     set_etag(response, row.revision)
     return library.shown(row, TaskOut)
@@ -53,10 +51,9 @@ async def read_task(task_id: str, me: Viewer, session: Reading, response: Respon
 
 @router.put(f"{PATH}/{{task_id}}", summary="Replace a task of the library")
 async def replace_task(
-    task_id: str, task: TaskIn, me: Editor, session: Writing, response: Response, if_match: IfMatch = None
+    task_id: Id, task: TaskIn, me: Editor, session: Writing, response: Response, if_match: IfMatch = None
 ) -> TaskOut:
-    row = await find(session, me, LibraryTask, task_id, "task", to_change=True)
-    check_match(if_match, row.revision)
+    row = await find_to_change(session, me, LibraryTask, task_id, "task", if_match)
     await library.rewrite(session, row, task)
     set_etag(response, row.revision)
     return library.shown(row, TaskOut)
@@ -64,22 +61,20 @@ async def replace_task(
 
 @router.patch(f"{PATH}/{{task_id}}", summary="Change parts of a task of the library (JSON merge patch)")
 async def change_task(
-    task_id: str,
-    patch: Annotated[JsonObject, Body()],
+    task_id: Id,
+    patch: MergePatch,
     me: Editor,
     session: Writing,
     response: Response,
     if_match: IfMatch = None,
 ) -> TaskOut:
-    row = await find(session, me, LibraryTask, task_id, "task", to_change=True)
-    check_match(if_match, row.revision)
+    row = await find_to_change(session, me, LibraryTask, task_id, "task", if_match)
     await library.rewrite(session, row, patched(TaskIn, row.document, patch))
     set_etag(response, row.revision)
     return library.shown(row, TaskOut)
 
 
 @router.delete(f"{PATH}/{{task_id}}", status_code=204, summary="Delete a task of the library")
-async def delete_task(task_id: str, me: Editor, session: Writing, if_match: IfMatch = None) -> None:
-    row = await find(session, me, LibraryTask, task_id, "task", to_change=True)
-    check_match(if_match, row.revision)
+async def delete_task(task_id: Id, me: Editor, session: Writing, if_match: IfMatch = None) -> None:
+    row = await find_to_change(session, me, LibraryTask, task_id, "task", if_match)
     await session.delete(row)

@@ -9,10 +9,10 @@ from kasal_contracts.errors import ConflictError, InvalidError, NotFoundError
 from kasal_contracts.executions import ResolvedTool
 from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
-from kasal_contracts.problems import FieldError
 from kasal_contracts.wire import Frozen, JsonObject
 from kasal_db import owned
 from kasal_db.paging import decode_cursor, encode_cursor
+from kasal_runtime.bodies import field_errors, refuse_unstorable
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Admin, Viewer
@@ -22,7 +22,6 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .bodies import field_errors, unstorable
 from .configuration import allowed
 from .layers import read_layers
 from .requests import Reading, Writing
@@ -102,13 +101,11 @@ async def configure_tool(
 
 def checked_config(plugin: type[AnyTool], config: JsonObject) -> BaseModel:
     """Raises InvalidError where `config` is not what the plug-in takes."""
-    found = unstorable(config)
-    if found is not None:
-        raise InvalidError(found[1], errors=[FieldError(loc=["body", *found[0]], msg=found[1])])
+    refuse_unstorable(config)
     try:
         return plugin.Config.model_validate(config)
     except ValidationError as error:
-        raise InvalidError("the tool does not take this configuration", errors=field_errors(error, "body")) from error
+        raise InvalidError("the tool does not take this configuration", errors=field_errors(error)) from error
 
 
 async def read_configs(session: AsyncSession, me: Caller) -> dict[str, ToolConfig]:

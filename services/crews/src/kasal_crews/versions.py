@@ -9,8 +9,9 @@ from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
 from kasal_contracts.wire import Frozen, Timestamp
 from kasal_db import owned, page_of
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
-from kasal_runtime.revisions import IfMatch, check_match, set_etag
+from kasal_runtime.revisions import IfMatch, set_etag
 from kasal_runtime.security import Editor, Viewer
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +21,7 @@ from .crews import rewrite
 from .diff import Change, changes
 from .documents import CrewOut, crew_out
 from .requests import CallersReach, Reading, Writing
-from .rows import find
+from .rows import find, find_to_change
 from .surroundings import look_around
 from .tables import Crew, CrewVersion
 from .validation import admit
@@ -56,7 +57,7 @@ class VersionDiff(Frozen):
 
 @router.get(PATH, summary="List the versions of a crew")
 async def list_versions(
-    crew_id: str, me: Viewer, session: Reading, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    crew_id: Id, me: Viewer, session: Reading, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[VersionSummary]:
     crew = await find(session, me, Crew, crew_id, "crew")
     rows = owned(CrewVersion, me).where(CrewVersion.crew_id == crew.id)
@@ -67,7 +68,7 @@ async def list_versions(
 
 @router.get(f"{PATH}/diff", summary="Compare two versions of a crew")
 async def diff_versions(
-    crew_id: str, me: Viewer, session: Reading, start: Annotated[Number, Query(alias="from")], to: Number
+    crew_id: Id, me: Viewer, session: Reading, start: Annotated[Number, Query(alias="from")], to: Number
 ) -> VersionDiff:
     crew = await find(session, me, Crew, crew_id, "crew")
     before = await find_version(session, me, crew, str(start))
@@ -76,7 +77,7 @@ async def diff_versions(
 
 
 @router.get(f"{PATH}/{{number}}", summary="Read one version of a crew")
-async def read_version(crew_id: str, number: str, me: Viewer, session: Reading, response: Response) -> VersionOut:
+async def read_version(crew_id: Id, number: str, me: Viewer, session: Reading, response: Response) -> VersionOut:
     crew = await find(session, me, Crew, crew_id, "crew")
     version = await find_version(session, me, crew, number)
     set_etag(response, version.revision)
@@ -86,7 +87,7 @@ async def read_version(crew_id: str, number: str, me: Viewer, session: Reading, 
 
 @router.post(f"{PATH}/{{number}}/restore", summary="Make an old version the newest again")
 async def restore_version(
-    crew_id: str,
+    crew_id: Id,
     number: str,
     me: Editor,
     reach: CallersReach,
@@ -94,8 +95,7 @@ async def restore_version(
     response: Response,
     if_match: IfMatch = None,
 ) -> CrewOut:
-    crew = await find(session, me, Crew, crew_id, "crew", to_change=True)
-    check_match(if_match, crew.revision)
+    crew = await find_to_change(session, me, Crew, crew_id, "crew", if_match)
     version = await find_version(session, me, crew, number)
     offer = await look_around(session, me, reach)
     document = admit(version.definition | {"published": list(crew.published)}, offer.around, "crew")

@@ -53,7 +53,7 @@ def numbered(execution_id: str, attempt: int, events: Iterable[ChildEvent], *, a
 async def store(session: AsyncSession, entries: Sequence[Entry]) -> None:
     """Write numbered events of any executions in one statement."""
     rows = [{**event.__dict__, "seq": seq} for event, seq in entries]
-    await session.execute(insert(ExecutionEvent.__table__), rows)
+    await session.execute(insert(ExecutionEvent.as_table()), rows)
 
 
 async def read(session: AsyncSession, execution_id: str, *, after: int, limit: int) -> list[Event]:

@@ -7,7 +7,7 @@ from typing import Any
 from kasal_contracts.executions import Priority, Status
 from kasal_contracts.ids import new_id
 from kasal_db import Base, Json, Owned, db_now
-from sqlalchemy import Enum, ForeignKey, Index, MetaData, String, Text, text
+from sqlalchemy import Enum, ForeignKey, Index, MetaData, String, Table, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 WAITS_FOR_A_WORKER = text("status in ('queued', 'retrying')")
@@ -17,6 +17,11 @@ IS_RUNNING = text("status = 'running'")
 class ExecutorTable(Base):
     __abstract__ = True
     metadata = MetaData()
+
+    @classmethod
+    def as_table(cls) -> Table:
+        """For statements that write many rows at once, past the unit of work."""
+        return cls.metadata.tables[cls.__tablename__]
 
 
 def _words(kind: type[StrEnum], length: int) -> Enum:

@@ -33,7 +33,7 @@ for_all_tests = pytest_asyncio.fixture(scope="session", loop_scope="session")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests here share one control plane for each kind, and so its loop."""
     for item in items:
-        if isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent in item.path.parents and "stage" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

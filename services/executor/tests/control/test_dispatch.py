@@ -92,7 +92,7 @@ async def test_no_more_is_offered_than_there_are_free_slots(stage: Stage) -> Non
         await offers.wait_for(third)
 
     assert reason == "all slots are busy"
-    assert (await stage.row(third)).queue_reason is None
+    assert await reason_of(stage, third, None) is None
 
 
 async def test_the_most_urgent_goes_first_then_the_oldest(stage: Stage) -> None:

@@ -26,8 +26,9 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 STILL_HERE = b": still here\n\n"
 STATE_CHANGED = "state.changed"
 STATES_MISSED = "state.missed"
-# Ids are 64-bit integers.
+# The log asks for 32-bit ids; whatever a client sends beyond that is after every event there is.
 LONGEST_ID = 18
+LARGEST_ID = 2**31 - 1
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +124,7 @@ def resume_point(connection: HTTPConnection) -> int:
                 name = "Last-Event-ID" if loc == "header" else "after"
                 wrong = FieldError(loc=[loc, name], msg="must be the id of an event")
                 raise InvalidError(f"{name} must be the id of an event", errors=[wrong])
-            return int(text)
+            return min(int(text), LARGEST_ID)
     return 0
 
 

@@ -23,7 +23,8 @@ class Memory:
     crews: Peer
 
 
-def _memory(request: Request) -> Memory:
+# A coroutine without an await: FastAPI sends plain functions through its thread pool.
+async def _memory(request: Request) -> Memory:
     memory: Memory = request.app.state.memory
     return memory
 

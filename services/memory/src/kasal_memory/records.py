@@ -12,8 +12,10 @@ from kasal_contracts.errors import NotFoundError
 from kasal_contracts.identity import Caller
 from kasal_contracts.memory import MemoryKind, MemoryRecord
 from kasal_contracts.pages import Page
+from kasal_contracts.storable import StorableText
 from kasal_contracts.wire import JsonObject
 from kasal_db import owned, page_of
+from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.peers import Peer
 from kasal_runtime.revisions import set_etag
@@ -22,7 +24,7 @@ from pydantic import BaseModel
 from sqlalchemy import CursorResult, Select, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .bodies import Cleared, ClearIn, RecordIn, Storable, is_storable
+from .bodies import Cleared, ClearIn, RecordIn
 from .memory import Memory, TheMemory
 from .tables import Clock, Record, packed, scope_of
 
@@ -56,11 +58,11 @@ class Browse(BaseModel):
     """Filters of the list; all that are given must hold."""
 
     kind: MemoryKind | None = None
-    crew_id: Storable | None = None
-    session_id: Storable | None = None
-    agent: Storable | None = None
-    entity: Storable | None = None
-    q: Annotated[Storable | None, Query(max_length=1000, description="Part of the text, in any case.")] = None
+    crew_id: StorableText | None = None
+    session_id: StorableText | None = None
+    agent: StorableText | None = None
+    entity: StorableText | None = None
+    q: Annotated[StorableText | None, Query(max_length=1000, description="Part of the text, in any case.")] = None
 
 
 @router.post(PATH, status_code=201, summary="Save a memory record")
@@ -90,7 +92,7 @@ async def list_records(
 
 
 @router.get(PATH + "/{record_id}", summary="Read a memory record")
-async def read_record(record_id: str, me: Viewer, memory: TheMemory, response: Response) -> MemoryRecord:
+async def read_record(record_id: Id, me: Viewer, memory: TheMemory, response: Response) -> MemoryRecord:
     async with memory.database.tenant(me, read_only=True) as session:
         record = await session.scalar(_one(me, record_id))
     if record is None:
@@ -100,7 +102,7 @@ async def read_record(record_id: str, me: Viewer, memory: TheMemory, response: R
 
 
 @router.delete(PATH + "/{record_id}", status_code=204, summary="Delete a memory record")
-async def delete_record(record_id: str, me: Editor, memory: TheMemory) -> None:
+async def delete_record(record_id: Id, me: Editor, memory: TheMemory) -> None:
     async with memory.database.tenant(me) as session:
         if not await _delete(session, _one(me, record_id)):
             raise NotFoundError("memory record", record_id)
@@ -174,9 +176,6 @@ def _new_record(me: Caller, draft: Draft, digest: str) -> Record:
 
 
 def _one(me: Caller, record_id: str) -> Select[Record]:
-    """Raises NotFoundError for text that no id can be."""
-    if not is_storable(record_id):
-        raise NotFoundError("memory record", record_id)
     return owned(Record, me).where(Record.id == record_id)
 
 

@@ -5,9 +5,9 @@ from itertools import chain, islice
 
 from kasal_contracts.crew import CrewDocument
 from kasal_contracts.errors import InvalidError
+from kasal_runtime.bodies import MAX_PROBLEMS
 from pydantic import JsonValue, ValidationError
 
-from kasal_crews.bodies import MAX_PROBLEMS
 from kasal_crews.documents import CrewIn
 
 from . import expressions, order, placeholders, references

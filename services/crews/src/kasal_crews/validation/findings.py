@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from kasal_contracts.crew import CrewProblem, Severity
 from kasal_contracts.problems import FieldError
-
-from kasal_crews.bodies import Loc
+from kasal_contracts.storable import Loc
 
 SHOWN = 80
 

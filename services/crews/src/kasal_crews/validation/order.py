@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from kasal_contracts.crew import CrewDocument, Process
-
-from kasal_crews.bodies import near
+from kasal_runtime.bodies import near
 
 from .findings import Finding, shown, warning
 

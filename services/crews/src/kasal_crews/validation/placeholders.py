@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from kasal_contracts.crew import CrewDocument
-
-from kasal_crews.bodies import Loc, near
+from kasal_contracts.storable import Loc
+from kasal_runtime.bodies import near
 
 from .findings import Finding, warning
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kasal_contracts.crew import CrewDocument, Process
-
-from kasal_crews.bodies import Loc, near
+from kasal_contracts.storable import Loc
+from kasal_runtime.bodies import near
 
 from .findings import Finding, listed, shown, warning
 

@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
 from kasal_bus import Bus, BusUnavailableError
 from kasal_bus.topology import EXECUTIONS
 from kasal_contracts.executions import Priority, Status
@@ -22,8 +21,6 @@ NO_SLOT = "all slots are busy"
 
 WAITING = Execution.status.in_((Status.QUEUED, Status.RETRYING))
 URGENCY = case({priority: rank for rank, priority in enumerate(Priority)}, value=Execution.priority)
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)

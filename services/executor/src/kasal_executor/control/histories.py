@@ -24,7 +24,7 @@ DEFAULT_EVENTS = 500
 
 
 @router.get("/events", summary="The event log, oldest first")
-async def list_events(
+async def list_execution_events(
     execution_id: str,
     me: Viewer,
     control: ThisControl,
@@ -40,7 +40,7 @@ async def list_events(
 
 
 @router.get("/logs", summary="What it had to say, oldest first")
-async def list_logs(
+async def list_execution_logs(
     execution_id: str,
     me: Viewer,
     control: ThisControl,
@@ -64,7 +64,7 @@ async def list_logs(
 
 
 @router.get("/trace", summary="The tree of its operations")
-async def read_trace(execution_id: str, me: Viewer, control: ThisControl) -> Trace:
+async def read_execution_trace(execution_id: str, me: Viewer, control: ThisControl) -> Trace:
     async with control.database.tenant(me, read_only=True) as session:
         execution = await find_execution(session, me, execution_id)
         rows = owned(Span, me).where(Span.execution_id == execution.id).order_by(Span.start, Span.id)

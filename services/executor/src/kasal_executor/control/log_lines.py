@@ -11,7 +11,7 @@ from kasal_executor.tables import Execution, LogLine
 
 from .changes import Change
 
-TABLE = LogLine.__table__
+TABLE = LogLine.as_table()
 
 
 async def project_log_lines(session: AsyncSession, changes: Iterable[Change]) -> None:

@@ -1,18 +1,21 @@
 """The one writer of what workers report: events, what they mean, and how an attempt ended."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
 from kasal_bus import Batch, RetryLater
+from kasal_contracts.errors import KasalError
 from kasal_contracts.events import Event, EventType, NumberedEvent
 from kasal_contracts.executions import ErrorCode, Status, Usage
 from kasal_contracts.messages import AttemptEvents, AttemptOutcome
 from kasal_db import Database
 from kasal_db.database import DatabaseUnavailableError
 from sqlalchemy import select
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kasal_executor.tables import EarlyEvents, Execution
@@ -20,9 +23,10 @@ from kasal_executor.tables import EarlyEvents, Execution
 from .announcements import Announcer
 from .changes import Change
 from .log_lines import project_log_lines
+from .padding import padded
 from .spans import project_spans
 from .storage import drop_early, keep_early, locked, save
-from .texts import storable
+from .texts import storable, storable_json
 
 BATCH = 256
 PAUSE = timedelta(seconds=1)
@@ -59,16 +63,39 @@ class Intake:
             self.outcome = None
 
 
+@dataclass
+class Round:
+    """What several shards brought while the transaction before was written: the next one takes all of it."""
+
+    messages: list[AttemptEvents] = field(default_factory=list)
+    is_written: bool = False
+
+
 class Recorder:
     """The handler of every shard of events. A database that is away makes it wait, and loses nothing."""
 
     def __init__(self, database: Database, announcer: Announcer) -> None:
         self._database = database
         self._announcer = announcer
+        self._writing = asyncio.Lock()
+        self._open = Round()
 
     async def record(self, batch: Batch) -> None:
         """Raises RetryLater while the database cannot take the batch."""
-        messages = [message for message in batch if isinstance(message, AttemptEvents)]
+        mine = [message for message in batch if isinstance(message, AttemptEvents)]
+        joined = self._open
+        joined.messages += mine
+        async with self._writing:
+            if joined is self._open:
+                self._open = Round()
+                # Whatever spoils the round is told to the shard that brought it, when each writes its own.
+                with suppress(SQLAlchemyError, KasalError, ValueError, TypeError):
+                    await self._write(joined.messages)
+                    joined.is_written = True
+            if not joined.is_written:
+                await self._write(mine)
+
+    async def _write(self, messages: Collection[AttemptEvents]) -> None:
         try:
             async with self._database.system() as session:
                 changes = await record(session, messages)
@@ -81,7 +108,7 @@ class Recorder:
 async def record(session: AsyncSession, messages: Collection[AttemptEvents]) -> list[Change]:
     """One batch in one transaction; the answer is to be announced after the commit."""
     ids = {message.execution_id for message in messages}
-    intakes = {change.row.id: Intake(change) for change in await locked(session, Execution.id.in_(ids))}
+    intakes = {change.row.id: Intake(change) for change in await locked(session, Execution.id.in_(padded(ids)))}
     late = [intake for intake in intakes.values() if intake.change.has_early]
     for message in [*messages, *await _early(session, late)]:
         _sort_in(intakes, message)
@@ -152,20 +179,18 @@ async def _early(session: AsyncSession, late: Collection[Intake]) -> list[Attemp
 
 async def _keep_rest(session: AsyncSession, intakes: Iterable[Intake]) -> None:
     """What came before its turn waits in the database, where the next batch finds it."""
-    rows: list[dict[str, object]] = []
-    for intake in intakes:
-        if intake.waiting or intake.outcome:
-            row = intake.change.row
-            events = [storable(intake.waiting[seq]) for seq in sorted(intake.waiting)]
-            rest = AttemptEvents(execution_id=row.id, attempt=row.attempt, events=events, outcome=intake.outcome)
-            first = events[0].seq if events else row.last_seq + 1
-            rows.append(
-                {
-                    "execution_id": row.id,
-                    "attempt": row.attempt,
-                    "first_seq": first,
-                    "message": rest.model_dump(mode="json"),
-                }
-            )
+    rows = [_rest(intake) for intake in intakes if intake.waiting or intake.outcome]
     if rows:
         await keep_early(session, rows)
+
+
+def _rest(intake: Intake) -> dict[str, object]:
+    row = intake.change.row
+    events = [intake.waiting[seq] for seq in sorted(intake.waiting)]
+    rest = AttemptEvents(execution_id=row.id, attempt=row.attempt, events=events, outcome=intake.outcome)
+    return {
+        "execution_id": row.id,
+        "attempt": row.attempt,
+        "first_seq": events[0].seq if events else row.last_seq + 1,
+        "message": storable_json(rest),
+    }

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from kasal_contracts.events import Event, EventType
 from kasal_contracts.executions import Status
 from kasal_contracts.wire import JsonObject
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Insert, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kasal_executor.tables import Execution, Span
 
 from .changes import Change
+from .padding import padded
 
 RUNNING, OK, ERROR = "running", "ok", "error"
 STATUS_AFTER: Mapping[str, str] = {
@@ -30,7 +32,7 @@ STATUS_AFTER: Mapping[str, str] = {
 }
 LONGEST_DETAIL = 500
 
-TABLE = Span.__table__
+TABLE = Span.as_table()
 THIS_SPAN = TABLE.c.id == bindparam("row_id")
 
 
@@ -64,11 +66,15 @@ class _Draft:
         took = event.data.get("duration_ms")
         self.duration = float(took) if isinstance(took, int | float) else None
 
-    def settle(self, start: datetime | None) -> None:
-        """Fill in what the events did not say; `start` is what the database has."""
+    @property
+    def is_unmeasured(self) -> bool:
+        return self.status != RUNNING and self.duration is None
+
+    def settle(self, known_start: datetime | None) -> None:
+        """Fill in what the new events did not say."""
         took = timedelta(milliseconds=self.duration or 0)
-        self.start = start or self.start or self.seen_at - took
-        if self.status != RUNNING and self.duration is None:
+        self.start = self.start or known_start or self.seen_at - took
+        if self.is_unmeasured:
             self.duration = _milliseconds(self.start, self.seen_at)
 
 
@@ -80,15 +86,21 @@ async def project_spans(session: AsyncSession, changes: Iterable[Change]) -> Non
             _draw(drafts, change.row, event)
     if not drafts:
         return
-    known = {id_: start for id_, start in await session.execute(select(Span.id, Span.start).where(Span.id.in_(drafts)))}
+    known: dict[str, datetime] = {}
+    if unmeasured := [draft.id for draft in drafts.values() if draft.is_unmeasured]:
+        found = await session.execute(select(Span.id, Span.start).where(Span.id.in_(padded(unmeasured))))
+        known = {row.id: row.start for row in found}
     for draft in drafts.values():
         draft.settle(known.get(draft.id))
-    fresh = [_row(draft) for draft in drafts.values() if draft.id not in known]
-    if fresh:
-        await session.execute(insert(TABLE), fresh)
-    ended = [_end(draft) for draft in drafts.values() if draft.id in known and draft.status != RUNNING]
-    if ended:
-        await session.execute(update(TABLE).where(THIS_SPAN), ended)
+    await session.execute(_upsert(session), [_row(draft) for draft in drafts.values()])
+
+
+def _upsert(session: AsyncSession) -> Insert:
+    """Begins a span, or ends the one that is there: its start stays."""
+    is_postgresql = session.get_bind().dialect.name == "postgresql"
+    statement = postgresql.insert(TABLE) if is_postgresql else sqlite.insert(TABLE)
+    ends = {name: statement.excluded[name] for name in ("status", "duration", "metadata", "updated_at")}
+    return statement.on_conflict_do_update(index_elements=[TABLE.c.id], set_=ends)
 
 
 def _draw(drafts: dict[str, _Draft], row: Execution, event: Event) -> None:
@@ -138,16 +150,6 @@ async def close_spans(session: AsyncSession, ended: Collection[Change]) -> None:
 
 def _milliseconds(start: datetime, end: datetime) -> float:
     return max((end - start) / timedelta(milliseconds=1), 0)
-
-
-def _end(draft: _Draft) -> dict[str, object]:
-    return {
-        "row_id": draft.id,
-        "status": draft.status,
-        "duration": draft.duration,
-        "metadata": draft.details,
-        "updated_at": datetime.now(UTC),
-    }
 
 
 def _row(draft: _Draft) -> dict[str, object]:

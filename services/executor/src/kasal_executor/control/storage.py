@@ -14,7 +14,7 @@ from .changes import Change
 from .partial_results import add_partial_results
 from .spans import close_spans
 
-TABLE = Execution.__table__
+TABLE = Execution.as_table()
 THIS_ROW = TABLE.c.execution_id == bindparam("row_id")
 HAS_EARLY = exists().where(EarlyEvents.execution_id == Execution.id)
 NEEDED = load_only(
@@ -82,7 +82,7 @@ async def drop_early(session: AsyncSession, changes: Collection[Change]) -> None
 
 async def keep_early(session: AsyncSession, rows: Sequence[dict[str, object]]) -> None:
     """`rows` have the columns of EarlyEvents."""
-    await session.execute(insert(EarlyEvents.__table__), rows)
+    await session.execute(insert(EarlyEvents.as_table()), rows)
 
 
 def _progress(row: Execution) -> dict[str, object]:
