@@ -45,7 +45,7 @@ async def measure(servers: Servers, names: list[str], progress: Progress) -> Fin
 
 
 def main(names: list[str]) -> None:
-    console = Console()
+    console = Console(width=120)
     columns = (TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn())
     with open_servers() as servers, Progress(*columns, console=console) as progress:
         findings = asyncio.run(measure(servers, names or list(PARTS), progress))

@@ -79,11 +79,8 @@ class Api:
 
     async def watch(self, execution_id: str) -> list[Received]:
         """Every event of the stream until it closes, with the time of its arrival."""
-        frames: list[tuple[float, bytes]] = []
         async with self._session.get(f"{self.url}/api/v1/execution/{execution_id}/stream") as stream:
-            async for line in stream.content:
-                if line.startswith(b"data: "):
-                    frames.append((time.time(), line))
+            frames = [(time.time(), line) async for line in stream.content if line.startswith(b"data: ")]
         return [_received(at, line) for at, line in frames]
 
 

@@ -32,7 +32,7 @@ async def measure_gateway(kasal: Installation, findings: Findings, advance: Adva
             "A small GET through the gateway, median", middle, "ms", beside=f"p99 {percentile(through, 0.99):.1f} ms"
         ),
         Figure("The same, straight from the service", plain, "ms", beside=f"p99 {percentile(straight, 0.99):.1f} ms"),
-        Figure("The gateway adds", middle - plain, "ms", beside=f"{middle / plain:.1f} × the time"),
+        Figure("The gateway adds", middle - plain, "ms", beside=f"{middle / plain:.1f} times as long"),
     ]
 
 

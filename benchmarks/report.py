@@ -21,7 +21,7 @@ STYLE = "font: 13px system-ui, sans-serif; fill: #6b7280"
 def table_of(figures: Sequence[Figure]) -> Table:
     table = Table(title="Kasal, measured", title_justify="left")
     for column in ("", "measured", "budget", "", "beside"):
-        table.add_column(column, justify="right" if column in {"measured", "budget"} else "left")
+        table.add_column(column, justify="right" if column in {"measured", "budget"} else "left", no_wrap=True)
     for figure in figures:
         style = "red" if figure.is_kept is False else None
         table.add_row(*_cells(figure), style=style)

@@ -52,7 +52,7 @@ async def measure_starts(kasal: Installation, findings: Findings, advance: Advan
         Figure("Order → first model request, median", middle, "ms", at_most=100, beside="from a parked spare"),
         Figure("Order → first model request, p95", percentile(arrivals, 0.95), "ms"),
         Figure("A fresh process with CrewAI → first request", plain, "ms", beside="the plain alternative"),
-        Figure("Times faster than a fresh process", plain / middle, "×", at_least=30),
+        Figure("Times faster than a fresh process", plain / middle, "times", at_least=30),
     ]
     findings.steps += [
         Step("accept", median([each.accepted for each in starts]) * 1000, 20),
@@ -78,7 +78,9 @@ async def measure_ends(kasal: Installation, findings: Findings, advance: Advance
         Figure("Order → succeeded, seen through SSE, median", end, "ms", at_most=300),
         Figure("Order → succeeded, p95", percentile(ends, 0.95), "ms"),
         Figure("Crew.kickoff() in a warm process, median", kickoff, "ms", beside="the plain alternative"),
-        Figure("More than a warm kickoff", end - kickoff, "ms", at_most=250, beside=f"{end / kickoff:.1f} × its time"),
+        Figure(
+            "More than a warm kickoff", end - kickoff, "ms", at_most=250, beside=f"{end / kickoff:.1f} times as long"
+        ),
     ]
 
 

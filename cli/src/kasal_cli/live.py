@@ -51,7 +51,8 @@ class Progress:
     def apply(self, event: Event) -> None:
         self.now = event.ts
         if event.type.startswith("execution."):
-            self.status = event.type.removeprefix("execution.")
+            name = event.type.removeprefix("execution.")
+            self.status = "running" if name in {"started", "resumed"} else name
         if event.task is not None:
             self._apply_to_task(self.tasks.setdefault(event.task, TaskLine(event.task)), event)
         if event.type == EventType.LLM_CHUNK:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from uuid import uuid4
 
 import aio_pika
@@ -15,27 +16,37 @@ from kasal_testing.proxy import Proxy
 
 
 class Names:
-    """Names on a broker that no other test run uses, and the end of what they named."""
+    """Names that no other test run uses."""
 
-    def __init__(self, amqp_url: str) -> None:
-        self.amqp_url = amqp_url
+    def __init__(self) -> None:
         self.prefix = f"test-{uuid4().hex[:8]}."
-        self._queues = list(WORK_QUEUES)
+        self.queues = list(WORK_QUEUES)
 
     def queue(self, *, delivery_limit: int = 20, single_active: bool = False) -> Queue:
         queue = Queue(uuid4().hex[:8], delivery_limit=delivery_limit, single_active=single_active)
-        self._queues.append(queue)
+        self.queues.append(queue)
         return queue
+
+
+@dataclass(frozen=True)
+class Broker:
+    """RabbitMQ itself, past the bus, and the end of what was named there."""
+
+    url: str
+    names: Names
+
+    @property
+    def prefix(self) -> str:
+        return self.names.prefix
 
     @asynccontextmanager
     async def channel(self) -> AsyncGenerator[aio_pika.abc.AbstractChannel]:
-        """To the broker itself, past the bus."""
-        async with await aio_pika.connect(self.amqp_url) as connection, connection.channel() as channel:
+        async with await aio_pika.connect(self.url) as connection, connection.channel() as channel:
             yield channel
 
     async def delete_all(self) -> None:
         async with self.channel() as channel:
-            for queue in self._queues:
+            for queue in self.names.queues:
                 await channel.queue_delete(f"{self.prefix}{queue.name}")
                 await channel.queue_delete(f"{self.prefix}{queue.dead.name}")
             for topic in TOPICS:
@@ -43,27 +54,36 @@ class Names:
 
 
 @pytest.fixture(scope="session")
-def names(amqp_url: str) -> Generator[Names]:
-    names = Names(amqp_url)
-    yield names
-    asyncio.run(names.delete_all())
+def names() -> Names:
+    return Names()
+
+
+@pytest.fixture(scope="session")
+def broker(amqp_url: str, names: Names) -> Generator[Broker]:
+    broker = Broker(amqp_url, names)
+    yield broker
+    asyncio.run(broker.delete_all())
 
 
 @pytest.fixture(params=["memory", "rabbit"])
-async def bus(request: pytest.FixtureRequest, names: Names) -> AsyncGenerator[Bus]:
-    async with open_memory() if request.param == "memory" else open_rabbit(names.amqp_url, prefix=names.prefix) as bus:
+async def bus(request: pytest.FixtureRequest) -> AsyncGenerator[Bus]:
+    """The in-process bus needs no server."""
+    if request.param == "rabbit":
+        yield request.getfixturevalue("rabbit")
+        return
+    async with open_memory() as bus:
         yield bus
 
 
 @pytest.fixture
-async def rabbit(names: Names) -> AsyncGenerator[Bus]:
-    async with open_rabbit(names.amqp_url, prefix=names.prefix) as bus:
+async def rabbit(broker: Broker) -> AsyncGenerator[Bus]:
+    async with open_rabbit(broker.url, prefix=broker.prefix) as bus:
         yield bus
 
 
 @pytest.fixture
-async def proxy(amqp_url: str) -> AsyncGenerator[Proxy]:
-    proxy = Proxy(amqp_url)
+async def proxy(broker: Broker) -> AsyncGenerator[Proxy]:
+    proxy = Proxy(broker.url)
     await proxy.start()
     yield proxy
     await proxy.cut()

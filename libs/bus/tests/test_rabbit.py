@@ -16,7 +16,7 @@ from kasal_contracts.messages import ExecutionJob
 from kasal_testing.proxy import Proxy
 from structlog.testing import capture_logs
 
-from .conftest import Names
+from .conftest import Broker
 from .recording import AT_ONCE, SOON, Recorder, job, jobs
 from .test_topics import live
 
@@ -40,8 +40,8 @@ async def send_until_confirmed(bus: Bus, queue: Queue, message: ExecutionJob) ->
                 return await bus.send(queue, message)
 
 
-async def test_a_consumer_recovers_from_a_cut_connection(names: Names, proxy: Proxy, queue: Queue) -> None:
-    async with open_rabbit(proxy.url, prefix=names.prefix) as bus:
+async def test_a_consumer_recovers_from_a_cut_connection(broker: Broker, proxy: Proxy, queue: Queue) -> None:
+    async with open_rabbit(proxy.url, prefix=broker.prefix) as bus:
         handler = Recorder()
         async with bus.consume(queue, handler):
             await bus.send(queue, job(1))
@@ -53,8 +53,10 @@ async def test_a_consumer_recovers_from_a_cut_connection(names: Names, proxy: Pr
     assert handler.messages[-1] == job(2)
 
 
-async def test_a_feed_is_bound_again_after_a_cut_and_says_that_it_missed_something(names: Names, proxy: Proxy) -> None:
-    async with open_rabbit(proxy.url, prefix=names.prefix) as bus, bus.listen(LIVE) as feed:
+async def test_a_feed_is_bound_again_after_a_cut_and_says_that_it_missed_something(
+    broker: Broker, proxy: Proxy
+) -> None:
+    async with open_rabbit(proxy.url, prefix=broker.prefix) as bus, bus.listen(LIVE) as feed:
         for key in ("one", "two", "three"):
             await feed.bind(key)
         await feed.unbind("three")
@@ -68,9 +70,9 @@ async def test_a_feed_is_bound_again_after_a_cut_and_says_that_it_missed_somethi
         assert await feed.next(AT_ONCE) in (None, ("two", live("two")))
 
 
-async def test_whatever_was_confirmed_around_an_outage_arrives(names: Names, proxy: Proxy, queue: Queue) -> None:
+async def test_whatever_was_confirmed_around_an_outage_arrives(broker: Broker, proxy: Proxy, queue: Queue) -> None:
     handler = Recorder()
-    async with open_rabbit(proxy.url, prefix=names.prefix) as bus, bus.consume(queue, handler, batch=10):
+    async with open_rabbit(proxy.url, prefix=broker.prefix) as bus, bus.consume(queue, handler, batch=10):
         await bus.send(queue, job(0))
         sends = [asyncio.create_task(bus.send(queue, message)) for message in jobs(200)]
         await handler.until(5)
@@ -85,17 +87,17 @@ async def test_whatever_was_confirmed_around_an_outage_arrives(names: Names, pro
 
 
 async def test_without_a_broker_a_send_raises_after_its_limit(
-    names: Names, proxy: Proxy, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, proxy: Proxy, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rabbit_bus, "SEND_LIMIT", timedelta(milliseconds=200))
-    async with open_rabbit(proxy.url, prefix=names.prefix) as bus:
+    async with open_rabbit(proxy.url, prefix=broker.prefix) as bus:
         await proxy.cut()
         with pytest.raises(BusUnavailableError):
             await bus.send(queue, job())
 
 
-async def test_without_a_broker_a_live_message_is_dropped_at_once_and_counted(names: Names, proxy: Proxy) -> None:
-    async with open_rabbit(proxy.url, prefix=names.prefix) as bus:
+async def test_without_a_broker_a_live_message_is_dropped_at_once_and_counted(broker: Broker, proxy: Proxy) -> None:
+    async with open_rabbit(proxy.url, prefix=broker.prefix) as bus:
         await proxy.cut()
         started = time.monotonic()
         for _ in range(100):
@@ -106,20 +108,22 @@ async def test_without_a_broker_a_live_message_is_dropped_at_once_and_counted(na
 
 
 async def test_without_a_broker_binding_raises_after_its_limit(
-    names: Names, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rabbit_feed, "BIND_LIMIT", timedelta(milliseconds=200))
     await proxy.cut()
-    async with open_rabbit(proxy.url, prefix=names.prefix) as bus, bus.listen(LIVE) as feed:
+    async with open_rabbit(proxy.url, prefix=broker.prefix) as bus, bus.listen(LIVE) as feed:
         with pytest.raises(BusUnavailableError):
             await feed.bind("one")
         assert feed.generation == 0
 
 
-async def test_a_bus_opens_without_a_broker_and_starts_when_it_comes(names: Names, proxy: Proxy, queue: Queue) -> None:
+async def test_a_bus_opens_without_a_broker_and_starts_when_it_comes(
+    broker: Broker, proxy: Proxy, queue: Queue
+) -> None:
     handler = Recorder()
     await proxy.cut()
-    async with open_rabbit(proxy.url, prefix=names.prefix) as bus, bus.consume(queue, handler):
+    async with open_rabbit(proxy.url, prefix=broker.prefix) as bus, bus.consume(queue, handler):
         with pytest.raises(BusUnavailableError):
             await bus.check()
         await proxy.start()
@@ -131,25 +135,25 @@ async def test_a_bus_opens_without_a_broker_and_starts_when_it_comes(names: Name
         await bus.check()
 
 
-async def test_a_queue_that_is_deleted_under_its_consumer_comes_back(rabbit: Bus, names: Names, queue: Queue) -> None:
+async def test_a_queue_that_is_deleted_under_its_consumer_comes_back(rabbit: Bus, broker: Broker, queue: Queue) -> None:
     handler = Recorder()
     async with rabbit.consume(queue, handler):
         await rabbit.send(queue, job(1))
         await handler.until(1)
-        async with names.channel() as channel:
-            await channel.queue_delete(f"{names.prefix}{queue.name}")
+        async with broker.channel() as channel:
+            await channel.queue_delete(f"{broker.prefix}{queue.name}")
         await send_until_confirmed(rabbit, queue, job(2))
         await handler.until_all([job(2)])
     assert handler.messages[-1] == job(2)
 
 
 async def test_a_send_to_a_queue_that_is_gone_raises_until_it_is_made_anew(
-    rabbit: Bus, names: Names, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    rabbit: Bus, broker: Broker, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rabbit_bus, "REDECLARE_PAUSE", timedelta(milliseconds=50))
     await rabbit.send(queue, job(1))
-    async with names.channel() as channel:
-        await channel.queue_delete(f"{names.prefix}{queue.name}")
+    async with broker.channel() as channel:
+        await channel.queue_delete(f"{broker.prefix}{queue.name}")
     with pytest.raises(BusUnavailableError, match="NO_ROUTE"):
         await rabbit.send(queue, job(2))
     await send_until_confirmed(rabbit, queue, job(3))
@@ -181,11 +185,11 @@ async def test_a_consumer_that_the_broker_forgot_is_made_anew(
 
 
 async def test_a_broker_that_falls_silent_is_left_for_one_that_answers(
-    names: Names, proxy: Proxy, queue: Queue
+    broker: Broker, proxy: Proxy, queue: Queue
 ) -> None:
     handler = Recorder()
     url = f"{proxy.url}?heartbeat=1"
-    async with open_rabbit(url, prefix=names.prefix) as bus, bus.consume(queue, handler):
+    async with open_rabbit(url, prefix=broker.prefix) as bus, bus.consume(queue, handler):
         await bus.send(queue, job(1))
         await handler.until(1)
         proxy.freeze()
@@ -198,21 +202,21 @@ async def test_a_broker_that_falls_silent_is_left_for_one_that_answers(
 
 @pytest.mark.parametrize("body", [b"not json", b'{"type": "execution.job.v9"}', b'{"type": "execution.job.v1"}'])
 async def test_a_message_that_nobody_can_read_is_parked_without_showing_its_content(
-    rabbit: Bus, names: Names, queue: Queue, body: bytes
+    rabbit: Bus, broker: Broker, queue: Queue, body: bytes
 ) -> None:
     handler = Recorder()
     unreadable = aio_pika.Message(body + b" planted-secret", message_id="m1")
     await rabbit.send(queue, job(1))
-    async with names.channel() as channel:
-        await channel.default_exchange.publish(unreadable, f"{names.prefix}{queue.name}")
+    async with broker.channel() as channel:
+        await channel.default_exchange.publish(unreadable, f"{broker.prefix}{queue.name}")
     await rabbit.send(queue, job(2))
     with capture_logs() as logs:
         async with rabbit.consume(queue, handler, batch=3):
             assert await handler.until(2) == [job(1), job(2)]
     assert [entry["message_id"] for entry in logs if entry["event"] == "message_unreadable"] == ["m1"]
     assert "planted-secret" not in repr(logs)
-    async with names.channel() as channel:
-        await parked(channel, f"{names.prefix}{queue.dead.name}", unreadable.body)
+    async with broker.channel() as channel:
+        await parked(channel, f"{broker.prefix}{queue.dead.name}", unreadable.body)
 
 
 async def parked(channel: aio_pika.abc.AbstractChannel, dead_queue: str, body: bytes) -> None:
@@ -225,24 +229,24 @@ async def parked(channel: aio_pika.abc.AbstractChannel, dead_queue: str, body: b
 
 
 async def test_what_a_reader_of_a_dead_queue_cannot_read_stays_without_being_in_its_way(
-    rabbit: Bus, names: Names, queue: Queue
+    rabbit: Bus, broker: Broker, queue: Queue
 ) -> None:
-    name = f"{names.prefix}{queue.dead.name}"
+    name = f"{broker.prefix}{queue.dead.name}"
     await rabbit.send(queue, job(1))
     unreadable = aio_pika.Message(b"not json", message_id="m1")
-    async with names.channel() as channel:
+    async with broker.channel() as channel:
         await channel.default_exchange.publish(unreadable, name)
     failing, reader = Recorder(lambda _: ValueError("poison")), Recorder()
     async with rabbit.consume(queue, failing), rabbit.consume(queue.dead, reader):
         assert await reader.until(1) == [job(1)]
-    async with names.channel() as channel:
+    async with broker.channel() as channel:
         await parked(channel, name, unreadable.body)
 
 
-async def test_messages_carry_their_type_and_an_id_and_are_stored(rabbit: Bus, names: Names, queue: Queue) -> None:
+async def test_messages_carry_their_type_and_an_id_and_are_stored(rabbit: Bus, broker: Broker, queue: Queue) -> None:
     await rabbit.send(queue, job())
-    async with names.channel() as channel:
-        message = await (await channel.get_queue(f"{names.prefix}{queue.name}")).get()
+    async with broker.channel() as channel:
+        message = await (await channel.get_queue(f"{broker.prefix}{queue.name}")).get()
     assert (message.type, message.content_type) == ("execution.job.v1", "application/json")
     assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
     assert message.message_id
@@ -251,9 +255,9 @@ async def test_messages_carry_their_type_and_an_id_and_are_stored(rabbit: Bus, n
 
 @pytest.mark.parametrize("refuses", ["nobody", "the broker"])
 async def test_no_log_shows_the_password_of_the_broker(
-    refuses: str, amqp_url: str, caplog: pytest.LogCaptureFixture
+    refuses: str, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = "127.0.0.1:1" if refuses == "nobody" else amqp_url.rpartition("@")[2]
+    place = "127.0.0.1:1" if refuses == "nobody" else broker.url.rpartition("@")[2]
     with capture_logs() as logs:
         async with open_rabbit(f"amqp://kasal:planted-secret@{place}") as bus:
             with pytest.raises(BusUnavailableError) as raised:

@@ -122,6 +122,9 @@ async def test_another_group_is_not_found_on_every_route(front: Front) -> None:
         await front.call("DELETE", member, token=mine.token),
         await front.call("GET", f"{members_of(mine)}/{theirs.id}", token=mine.token),
         await front.call("GET", "/api/v1/groups/nowhere/members", token=front.admin.token),
+        await front.call("PUT", f"/api/v1/groups/{theirs.group_id}", {"name": "mine"}, token=mine.token),
+        await front.call("PATCH", f"/api/v1/groups/{theirs.group_id}", {"name": "mine"}, token=mine.token),
+        await front.call("DELETE", f"/api/v1/groups/{theirs.group_id}", token=mine.token),
     ]
     assert [answer.status for answer in answers] == [404] * len(answers)
 

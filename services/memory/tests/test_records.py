@@ -1,6 +1,7 @@
 """Saving, reading, browsing, deleting and clearing, through the front door."""
 
 import asyncio
+import json
 
 import pytest
 from kasal_contracts.identity import Act, Role

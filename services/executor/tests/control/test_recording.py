@@ -1,10 +1,16 @@
 """What workers report, and what becomes of it."""
 
+import asyncio
+
 import pytest
 from kasal_bus.topology import event_queue
 from kasal_contracts.executions import ErrorCode, Status
+from kasal_contracts.messages import AttemptEvents
+from kasal_executor.control.announcements import Announcer
+from kasal_executor.control.recorder import Recorder
 from kasal_executor.tables import EarlyEvents
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from .stage import Stage, ended, event, events, succeeded
 
@@ -250,3 +256,19 @@ async def after_all_reports(stage: Stage, execution_id: str) -> None:
     async with stage.watching(other) as ear:
         await stage.report(other, outcome=succeeded(0))
         await ear.event("execution.succeeded")
+
+
+async def test_a_batch_that_cannot_be_stored_harms_no_other_shard(stage: Stage) -> None:
+    spoilt, sound = [await stage.submitted_and_claimed() for _ in range(2)]
+    recorder = Recorder(stage.database, Announcer(stage.bus, asyncio.Event()))
+    too_far = AttemptEvents(execution_id=spoilt, attempt=1, events=[event(2**70, "task.started")])
+    fine = AttemptEvents(execution_id=sound, attempt=1, events=[], outcome=succeeded(0))
+    # The first is being written while the others come, so that they share a transaction.
+    first, bad, good = await asyncio.gather(
+        *(recorder.record([message]) for message in (fine, too_far, fine)), return_exceptions=True
+    )
+
+    assert (first, good) == (None, None)
+    assert isinstance(bad, SQLAlchemyError | OverflowError)
+    assert (await stage.row(sound)).status == Status.SUCCEEDED
+    assert (await stage.row(spoilt)).status == Status.RUNNING

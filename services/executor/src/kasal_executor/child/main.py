@@ -26,8 +26,6 @@ from .stop import Stop
 
 WORKER_GONE = 3
 FAILED = 70
-# What passes a crew's events and model calls on is quick, and goes before what the crews compute.
-NICENESS = 5
 
 
 def live(zygote: int, channel: int, output: int, directory: Path, *, rehearse: bool) -> NoReturn:
@@ -48,7 +46,6 @@ def live(zygote: int, channel: int, output: int, directory: Path, *, rehearse: b
 def _serve(zygote: int, channel: int, output: int, directory: Path, *, rehearse: bool) -> None:
     """A parked child rehearses first, so that its job finds everything warm."""
     die_with(zygote)
-    os.nice(NICENESS)
     keep_only(channel, output)
     confine(directory, environment_in(directory))
     cut_off_network()

@@ -89,7 +89,7 @@ class Recorder:
             if joined is self._open:
                 self._open = Round()
                 # Whatever spoils the round is told to the shard that brought it, when each writes its own.
-                with suppress(SQLAlchemyError, KasalError, ValueError, TypeError):
+                with suppress(SQLAlchemyError, KasalError, ValueError, TypeError, ArithmeticError):
                     await self._write(joined.messages)
                     joined.is_written = True
             if not joined.is_written:
