@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -40,7 +41,7 @@ async def measure(servers: Servers, names: list[str], progress: Progress) -> Fin
         progress.advance(starting)
         for part in (PARTS[name] for name in names):
             task = progress.add_task(part.title, total=part.ticks)
-            await part.measure(kasal, findings, lambda task=task: progress.advance(task))
+            await part.measure(kasal, findings, partial(progress.advance, task))
     return findings
 
 

@@ -39,6 +39,13 @@ async def test_no_secret_is_in_a_log_an_event_or_the_database(up: Stack) -> None
         assert not TOKEN.search(text), text[:200]
 
 
+def test_what_kasal_dev_writes_is_its_owners_alone(dev: Stack) -> None:
+    written = [path for path in dev.data_dir.rglob("*") if path.is_file() and path != dev.log]
+    open_to_others = {path for path in written if path.stat().st_mode & 0o077}
+    assert {"auth.db", "bootstrap.key", "credential.json"} <= {path.name for path in written}
+    assert not open_to_others
+
+
 def _logs(stack: Stack) -> list[str]:
     return [path.read_text() for path in Path(stack.data_dir).glob("*.log")]
 

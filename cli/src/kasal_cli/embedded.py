@@ -51,14 +51,18 @@ class Embedding:
 
 @contextmanager
 def locked(data_dir: Path) -> Generator[None]:
-    """Holds the data directory for this process. Raises DataDirBusyError."""
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data_dir / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataDirBusyError(data_dir) from error
-        yield
+    """Holds the data directory for this process, whose new files are its owner's alone. Raises DataDirBusyError."""
+    before = os.umask(0o077)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with (data_dir / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataDirBusyError(data_dir) from error
+            yield
+    finally:
+        os.umask(before)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -67,18 +67,19 @@ def broker(amqp_url: str, names: Names) -> Generator[Broker]:
 
 @pytest.fixture(params=["memory", "rabbit"])
 async def bus(request: pytest.FixtureRequest) -> AsyncGenerator[Bus]:
-    """The in-process bus needs no server."""
-    if request.param == "rabbit":
-        yield request.getfixturevalue("rabbit")
-        return
-    async with open_memory() as bus:
+    """The in-process bus needs no broker."""
+    async with open_memory() if request.param == "memory" else _open(request.getfixturevalue("broker")) as bus:
         yield bus
 
 
 @pytest.fixture
 async def rabbit(broker: Broker) -> AsyncGenerator[Bus]:
-    async with open_rabbit(broker.url, prefix=broker.prefix) as bus:
+    async with _open(broker) as bus:
         yield bus
+
+
+def _open(broker: Broker) -> AbstractAsyncContextManager[Bus]:
+    return open_rabbit(broker.url, prefix=broker.prefix)
 
 
 @pytest.fixture

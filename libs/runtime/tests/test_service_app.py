@@ -123,6 +123,13 @@ async def test_401_comes_before_422(world: World) -> None:
     assert (await world.call("POST", "/things", None, b"{not json"))[0] == 401
 
 
+@pytest.mark.parametrize("body", [b"{not json", b'{"name": "\xff"}', b"[" * 9_000, b'{"name": %s}' % (b"9" * 5_000)])
+async def test_a_body_that_cannot_be_read_is_422(world: World, body: bytes) -> None:
+    status, problem, _ = await world.call("POST", "/things", world.issuer.token(role=Role.EDITOR), body)
+    assert (status, problem["title"]) == (422, "The request is not valid")
+    assert problem["errors"]
+
+
 async def test_tokens_that_are_not_ours_are_refused(world: World) -> None:
     stranger, issuer = Issuer(key_id="test-1"), world.issuer
     head, payload, signature = issuer.token().split(".")

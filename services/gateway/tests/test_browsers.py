@@ -22,6 +22,12 @@ async def test_every_answer_carries_the_security_headers(client: httpx.AsyncClie
         assert "strict-transport-security" not in headers
 
 
+async def test_answers_of_the_api_stay_out_of_every_cache(client: httpx.AsyncClient) -> None:
+    for path in ("/api/v1/crews", "/api/v1/auth/me", "/api/v1/nothing"):
+        assert (await client.get(path)).headers.get_list("cache-control") == ["no-store"]
+    assert "no-store" not in (await client.get("/docs/swagger-ui.css")).headers.get("cache-control", "")
+
+
 async def test_behind_https_answers_say_so(gateways: Gateways) -> None:
     async with gateways(https=True) as client:
         assert "max-age=" in (await client.get("/healthz")).headers["strict-transport-security"]

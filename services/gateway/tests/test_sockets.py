@@ -53,7 +53,7 @@ async def test_cancel_reaches_the_executor_and_anything_else_gets_an_error_frame
     await executor.happens("execution.queued")
     async with socket_of(client, executor.id) as socket:
         assert (await frame(socket))["id"] == 1
-        for nonsense in ('{"action": "explode"}', "no json"):
+        for nonsense in ('{"action": "explode"}', "no json", "", b"\x00\xff"):
             await socket.send(nonsense)
             error = (await frame(socket))["error"]
             assert isinstance(error, dict)

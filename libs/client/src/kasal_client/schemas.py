@@ -1,34 +1,21 @@
 """What the API answers, where the shared models do not say it. Unknown fields are ignored: servers may be newer."""
 
 from kasal_contracts.crew import CrewDocument, CrewProblem
-from kasal_contracts.executions import ExecutionError, Limits, Priority, ResourceUsage, Result, Status, Usage
+from kasal_contracts.executions import ExecutionRecord
 from kasal_contracts.identity import Role
 from kasal_contracts.models import Price, Provider
-from kasal_contracts.wire import Frozen, JsonObject, Timestamp
-from pydantic import ConfigDict, Field
+from kasal_contracts.wire import Frozen, JsonObject, Resource, Timestamp
+from pydantic import Field
 
 
-class Resource(Frozen):
+class Tagged(Resource):
     """`etag` is what `if_match` takes: a change is refused when somebody else was quicker."""
 
-    id: str
-    group_id: str
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
     etag: str = Field(default="", exclude=True)
 
 
-class Crew(CrewDocument):
-    model_config = ConfigDict(extra="ignore")
-
-    id: str
-    group_id: str
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
+class Crew(CrewDocument, Tagged):
     version: int
-    etag: str = Field(default="", exclude=True)
 
 
 class Verdict(Frozen):
@@ -36,28 +23,11 @@ class Verdict(Frozen):
     problems: list[CrewProblem]
 
 
-class Execution(Resource):
-    crew_id: str | None
-    version: int | None
-    name: str
-    status: Status
-    priority: Priority
-    attempt: int
-    inputs: JsonObject
-    limits: Limits = Limits()
-    result: Result | None
-    error: ExecutionError | None
-    usage: Usage
-    resource_usage: ResourceUsage
-    queued_at: Timestamp
-    queue_reason: str | None
-    started_at: Timestamp | None
-    ended_at: Timestamp | None
-    parent_id: str | None
-    labels: dict[str, str]
+class Execution(ExecutionRecord, Tagged):
+    """An execution as it was when it was read."""
 
 
-class Model(Resource):
+class Model(Tagged):
     name: str
     provider: Provider
     model: str
@@ -73,7 +43,7 @@ class Model(Resource):
     unavailable_reason: str | None = None
 
 
-class ApiKey(Resource):
+class ApiKey(Tagged):
     """`hint` is the last four characters; the value is never told."""
 
     name: str

@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from .crew import CrewDocument
 from .models import ResolvedModel
-from .wire import Frozen, JsonObject, Strict, Timestamp
+from .wire import Frozen, JsonObject, Resource, Strict, Timestamp
 
 
 class Status(StrEnum):
@@ -108,6 +108,30 @@ class Result(Frozen):
     text: str | None = None
     json_: JsonValue = Field(default=None, alias="json")
     tasks: list[TaskResult] = []
+
+
+class ExecutionRecord(Resource):
+    """`result` and `error` are set by the end state; `queue_reason` says why a queued one waits."""
+
+    crew_id: str | None
+    version: int | None
+    name: str
+    status: Status
+    priority: Priority
+    attempt: int
+    inputs: JsonObject
+    limits: Limits
+    result: Result | None
+    error: ExecutionError | None
+    usage: Usage
+    resource_usage: ResourceUsage
+    queued_at: Timestamp
+    queue_reason: str | None
+    started_at: Timestamp | None
+    ended_at: Timestamp | None
+    parent_id: str | None
+    labels: dict[str, str]
+    trace_id: str
 
 
 class ResolvedTool(Frozen):

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from .crew import FilledText, Name
-from .wire import Frozen, JsonObject, Strict, Timestamp
+from .wire import Frozen, JsonObject, Resource, Strict
 
 CrewIdentity = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 """Names a crew by what it is made of, so that its memory outlives a change of id."""
@@ -19,9 +19,7 @@ class MemoryKind(StrEnum):
     DOCUMENT = "document"
 
 
-class MemoryRecord(Frozen):
-    id: str
-    group_id: str
+class MemoryRecord(Resource):
     crew_id: str | None
     kind: MemoryKind
     agent: str | None
@@ -29,9 +27,6 @@ class MemoryRecord(Frozen):
     text: str
     entity: str | None
     metadata: JsonObject
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
 
 
 class MemoryMatch(Frozen):

@@ -1,4 +1,4 @@
-"""The two bases of everything on the wire, and the types that they share."""
+"""The bases of everything on the wire, and the types that they share."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -37,3 +37,15 @@ class Strict(BaseModel):
     """What a client sends: an unknown field is refused, so that a typing error is seen."""
 
     model_config = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+
+class Resource(Frozen):
+    """What every resource carries and only its service writes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    group_id: str
+    created_by: str
+    created_at: Timestamp
+    updated_at: Timestamp

@@ -8,12 +8,12 @@ from fastapi import Body as FromBody
 from kasal_contracts.errors import InvalidError
 from kasal_contracts.problems import FieldError
 from kasal_contracts.storable import Loc, unstorable
-from kasal_contracts.wire import JsonObject, Strict
+from kasal_contracts.wire import JsonObject, Resource, Strict
 from pydantic import BaseModel, JsonValue, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 MAX_PROBLEMS = 100
-READ_ONLY = frozenset({"id", "group_id", "created_by", "created_at", "updated_at"})
+READ_ONLY = frozenset(Resource.model_fields)
 
 MergePatch = Annotated[JsonObject, FromBody(description="A JSON merge patch (RFC 7386): null removes.")]
 

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from kasal_contracts.errors import KasalError, StaleError, TooManyError
+from kasal_contracts.errors import InvalidError, KasalError, StaleError, TooManyError
 from kasal_contracts.problems import MEDIA_TYPE, FieldError, Problem
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
@@ -53,6 +53,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            # The framework's word for a body that no JSON parser takes: broken UTF-8, too deep, a number too long.
+            unreadable = FieldError(loc=["body"], msg="cannot be read")
+            return refusal_response(InvalidError("the body cannot be read", errors=[unreadable]), request.url.path)
         title = HTTPStatus(error.status_code).phrase
         detail = str(error.detail) if error.detail != title else ""
         problem = Problem(title=title, status=error.status_code, detail=detail, instance=request.url.path)

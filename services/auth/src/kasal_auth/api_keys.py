@@ -9,14 +9,14 @@ from fastapi import APIRouter, Path, Response
 from kasal_contracts.errors import NotFoundError
 from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
-from kasal_contracts.wire import Timestamp
+from kasal_contracts.wire import Resource, Timestamp
 from kasal_db import owned, page_of
 from kasal_runtime.bodies import READ_ONLY, Writable
 from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Admin, Editor
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .fields import Description
@@ -42,16 +42,9 @@ NewName = Annotated[str, Path(), AfterValidator(_name)]
 Value = Annotated[SecretStr, Field(min_length=1, max_length=VALUE_MAX)]
 
 
-class ApiKeyOut(BaseModel):
+class ApiKeyOut(Resource):
     """What may be told of a key. `hint` is the end of its value; `version` counts the values."""
 
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str
-    group_id: str
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
     name: str
     description: str
     hint: str

@@ -8,14 +8,14 @@ from kasal_contracts.errors import ForbiddenError, NotFoundError
 from kasal_contracts.identity import Caller
 from kasal_contracts.ids import new_id
 from kasal_contracts.pages import Page
-from kasal_contracts.wire import Timestamp
+from kasal_contracts.wire import Resource
 from kasal_db import owned, page_of
 from kasal_runtime.bodies import Writable
 from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import SystemAdmin, Viewer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,14 +30,9 @@ router = APIRouter(tags=["groups"])
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
-class GroupOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
+class GroupOut(Resource):
+    """`group_id` is its own id: a group belongs to itself."""
 
-    id: str
-    group_id: str = Field(description="Its own id: a group belongs to itself.")
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
     name: str
     description: str
 

@@ -8,14 +8,13 @@ from kasal_contracts.errors import ForbiddenError, InvalidError, NotFoundError
 from kasal_contracts.identity import Caller, Role
 from kasal_contracts.pages import Page
 from kasal_contracts.problems import FieldError
-from kasal_contracts.wire import Timestamp
+from kasal_contracts.wire import Resource
 from kasal_db import owned, page_of
 from kasal_runtime.bodies import READ_ONLY, Writable
 from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import Viewer
-from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,14 +28,9 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["groups"])
 
 
-class MemberOut(BaseModel):
+class MemberOut(Resource):
     """A member is addressed by the user's id."""
 
-    id: str
-    group_id: str
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
     user_id: str
     email: str
     display_name: str

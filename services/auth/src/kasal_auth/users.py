@@ -8,14 +8,13 @@ from kasal_contracts.errors import ConflictError, NotFoundError
 from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
 from kasal_contracts.storable import StorableText
-from kasal_contracts.wire import JsonObject, Timestamp
+from kasal_contracts.wire import JsonObject, Resource
 from kasal_db import db_now, page_of
 from kasal_runtime.bodies import READ_ONLY, Writable
 from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.revisions import IfMatch, check_match, set_etag
 from kasal_runtime.security import SystemAdmin
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,16 +27,9 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["users"])
 
 
-class UserOut(BaseModel):
-    """`groups` are ids; `permissions` are rights beyond any group."""
+class UserOut(Resource):
+    """`groups` are ids. `group_id` is the group in which the account was made; it gives no right."""
 
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str
-    group_id: str = Field(description="The group in which the account was made; it gives no right.")
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
     email: str
     display_name: str
     is_system_admin: bool

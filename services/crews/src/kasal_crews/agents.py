@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 from kasal_contracts.crew import AgentSpec
 from kasal_contracts.pages import Page
+from kasal_contracts.wire import Resource
 from kasal_runtime.bodies import MergePatch, Writable, patched
 from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -22,7 +23,7 @@ class AgentIn(Writable, AgentSpec):
     """An agent to save."""
 
 
-class AgentOut(library.LibraryItem, AgentSpec):
+class AgentOut(AgentSpec, Resource):
     """An agent of the library."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from kasal_contracts.crew import AgentSpec, CrewConfiguration, CrewDocument, TaskSpec
-from kasal_contracts.wire import JsonObject, Timestamp
+from kasal_contracts.wire import JsonObject, Resource
 from kasal_runtime.bodies import READ_ONLY, Writable
 from pydantic import BaseModel, Field
 
@@ -31,12 +31,7 @@ class CrewIn(Writable, CrewDocument):
         return content
 
 
-class CrewOut(CrewDocument):
-    id: str
-    group_id: str
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
+class CrewOut(CrewDocument, Resource):
     version: int = Field(description="The number of the newest version of the definition.")
     published: list[Channel]
 

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from kasal_contracts.identity import Caller
-from kasal_contracts.wire import JsonObject, Strict, Timestamp
+from kasal_contracts.wire import JsonObject, Resource
 from kasal_db import owned, page_of
 from kasal_runtime.bodies import Writable
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,19 +12,7 @@ from .rows import flushed
 from .tables import LibraryRow
 
 Row = TypeVar("Row", bound=LibraryRow)
-
-
-class LibraryItem(Strict):
-    """The fields that every library item carries beside its document."""
-
-    id: str
-    group_id: str
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
-
-
-Item = TypeVar("Item", bound=LibraryItem)
+Item = TypeVar("Item", bound=Resource)
 
 
 async def add(session: AsyncSession, me: Caller, table: type[Row], form: Writable) -> Row:
@@ -46,7 +34,7 @@ async def page(
 
 
 def shown(row: LibraryRow, item: type[Item]) -> Item:
-    return item.model_validate(row.document | {name: getattr(row, name) for name in LibraryItem.model_fields})
+    return item.model_validate(row.document | {name: getattr(row, name) for name in Resource.model_fields})
 
 
 def _document(form: Writable) -> JsonObject:

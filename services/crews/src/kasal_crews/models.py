@@ -7,7 +7,7 @@ from kasal_contracts.errors import ConflictError, ForbiddenError
 from kasal_contracts.identity import Caller, Role
 from kasal_contracts.models import Provider, ResolvedModel
 from kasal_contracts.pages import Page
-from kasal_contracts.wire import Timestamp
+from kasal_contracts.wire import Resource
 from kasal_db import owned, page_of
 from kasal_runtime.bodies import MergePatch, patched
 from kasal_runtime.ids import Id
@@ -28,12 +28,7 @@ PATH = "/api/v1/models"
 router = APIRouter(tags=["models"])
 
 
-class ModelOut(ModelFields):
-    id: str
-    group_id: str
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
+class ModelOut(ModelFields, Resource):
     available: bool = Field(description="Whether an execution of yours could use it now.")
     unavailable_reason: str | None = None
 

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 from kasal_contracts.crew import TaskSpec
 from kasal_contracts.pages import Page
+from kasal_contracts.wire import Resource
 from kasal_runtime.bodies import MergePatch, Writable, patched
 from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -22,7 +23,7 @@ class TaskIn(Writable, TaskSpec):
     """A task to save."""
 
 
-class TaskOut(library.LibraryItem, TaskSpec):
+class TaskOut(TaskSpec, Resource):
     """A task of the library."""
 
 

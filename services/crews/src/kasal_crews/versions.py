@@ -7,7 +7,7 @@ from kasal_contracts.crew import CrewDocument
 from kasal_contracts.errors import NotFoundError
 from kasal_contracts.identity import Caller
 from kasal_contracts.pages import Page
-from kasal_contracts.wire import Frozen, Timestamp
+from kasal_contracts.wire import Frozen, Resource
 from kasal_db import owned, page_of
 from kasal_runtime.ids import Id
 from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -33,14 +33,9 @@ router = APIRouter(tags=["crews"])
 Number = Annotated[int, Query(ge=1, lt=10**MAX_DIGITS)]
 
 
-class VersionSummary(Frozen):
-    id: str
-    group_id: str
+class VersionSummary(Resource):
     crew_id: str
     version: int
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
 
 
 class VersionOut(VersionSummary):
@@ -62,7 +57,7 @@ async def list_versions(
     crew = await find(session, me, Crew, crew_id, "crew")
     rows = owned(CrewVersion, me).where(CrewVersion.crew_id == crew.id)
     versions, next_cursor = await page_of(session, rows, CrewVersion, limit=limit, cursor=cursor)
-    items = [VersionSummary.model_validate(version, from_attributes=True) for version in versions]
+    items = [VersionSummary.model_validate(version) for version in versions]
     return Page(items=items, next_cursor=next_cursor)
 
 
@@ -81,7 +76,7 @@ async def read_version(crew_id: Id, number: str, me: Viewer, session: Reading, r
     crew = await find(session, me, Crew, crew_id, "crew")
     version = await find_version(session, me, crew, number)
     set_etag(response, version.revision)
-    summary = VersionSummary.model_validate(version, from_attributes=True)
+    summary = VersionSummary.model_validate(version)
     return VersionOut(**summary.model_dump(), crew=CrewDocument.model_validate(version.definition))
 
 

@@ -14,13 +14,11 @@ from kasal_bus import Bus, open_memory, open_rabbit
 from kasal_bus.topology import TOPICS, WORK_QUEUES
 from kasal_contracts.ids import new_id
 from kasal_db import open_database
-from kasal_db.migrations import migrate
-from kasal_executor.service import NAME, SERVICE
+from kasal_executor.service import NAME
 from kasal_executor.settings import ControlSettings
-from kasal_executor.tables import Execution, ExecutorTable, IdempotencyKey, Worker
+from kasal_executor.tables import Execution, IdempotencyKey, Worker
 from kasal_runtime.hosting import serving
 from kasal_testing.issuer import open_issuer
-from kasal_testing.plugin import postgres_database
 from pydantic import SecretStr
 from sqlalchemy import delete
 
@@ -35,30 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents and "stage" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-
-
-@pytest.fixture(scope="session", params=["embedded", "distributed"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """SQLite and the in-process bus, or PostgreSQL and RabbitMQ."""
-    return str(request.param)
-
-
-@pytest.fixture(scope="session")
-def migrated_url(kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One database for all tests of a kind; each finds it empty."""
-    if kind == "embedded":
-        url = f"sqlite:///{tmp_path_factory.mktemp('db')}"
-        asyncio.run(_migrate(url))
-        yield url
-        return
-    with postgres_database(request.getfixturevalue("postgres_server")) as url:
-        asyncio.run(_migrate(url))
-        yield url
-
-
-async def _migrate(url: str) -> None:
-    assert SERVICE.versions is not None
-    await migrate(url, NAME, SERVICE.versions, ExecutorTable.metadata)
 
 
 @pytest.fixture(scope="session")

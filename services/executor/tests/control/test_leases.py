@@ -115,3 +115,18 @@ async def test_workers_are_shown_to_a_system_admin(stage: Stage) -> None:
     [worker] = answer.json()["items"]
     assert (worker["id"], worker["slots"], worker["running"], worker["draining"]) == ("worker-1", 4, 3, False)
     assert 59 < worker["heartbeat_age_s"] < 90
+
+
+async def test_workers_are_listed_page_by_page(stage: Stage) -> None:
+    for name in ("worker-b", "worker-a", "worker-c"):
+        await stage.add_worker(slots=1, worker_id=name)
+
+    async def page(query: str) -> Any:
+        return (await stage.call("GET", f"/api/v1/workers?limit=2{query}", system_admin=True)).json()
+
+    first = await page("")
+    rest = await page(f"&cursor={first['next_cursor']}")
+    refused = await stage.call("GET", "/api/v1/workers?limit=201", system_admin=True)
+
+    assert [worker["id"] for worker in first["items"] + rest["items"]] == ["worker-a", "worker-b", "worker-c"]
+    assert (rest["next_cursor"], refused.status_code) == (None, 422)

@@ -69,13 +69,15 @@ async def test_the_event_log_is_read_from_any_id_on(stage: Stage) -> None:
         await ear.event("execution.succeeded")
     first = await stage.get(f"{URL}/{execution_id}/events?limit=4")
     rest = await stage.get(f"{URL}/{execution_id}/events?after={first['next_cursor']}")
+    same = await stage.get(f"{URL}/{execution_id}/events?after=1&cursor={first['next_cursor']}")
     none = await stage.get(f"{URL}/{execution_id}/events?after=2147483647")
 
     assert [each["id"] for each in first["items"] + rest["items"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert same == rest
     assert (rest["next_cursor"], none) == (None, {"items": [], "next_cursor": None})
 
 
-@pytest.mark.parametrize("query", ["after=-1", "after=99999999999", "limit=1001", "after=x"])
+@pytest.mark.parametrize("query", ["after=-1", "after=99999999999", "limit=1001", "after=x", "cursor=x"])
 async def test_an_impossible_place_in_the_log_is_refused(stage: Stage, query: str) -> None:
     execution_id = await stage.submit()
     answer = await stage.call("GET", f"{URL}/{execution_id}/events?{query}")

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .door import API_PREFIX
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -50,7 +52,7 @@ ALLOWED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class SecurityHeaders:
-    """`https` says that browsers reach us through HTTPS alone."""
+    """`https` says that browsers reach us through HTTPS alone. What the API answers stays out of every cache."""
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
@@ -60,6 +62,8 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *self.headers]
+                if scope["path"].startswith(API_PREFIX):
+                    MutableHeaders(scope=message).setdefault("Cache-Control", "no-store")
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)

@@ -100,7 +100,7 @@ class ExecutionSocket:
         path = f"/api/v1/execution/{quote(execution_id, safe='')}"
         while True:
             try:
-                action = _action(await socket.receive_text())
+                action = _action(await _received(socket))
                 body = action.model_dump(exclude={"action"}) or None
                 await self.executor.call("POST", f"{path}/{action.action}", _Accepted, token=admission.token, body=body)
             except KasalError as error:
@@ -132,10 +132,18 @@ async def _ended(*tasks: asyncio.Task[None]) -> None:
             raise outcome
 
 
-def _action(text: str) -> Cancel | Input:
+async def _received(socket: WebSocket) -> str | bytes:
+    """A text or a binary frame. Raises WebSocketDisconnect."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"])
+    return message.get("text") or message.get("bytes") or ""
+
+
+def _action(sent: str | bytes) -> Cancel | Input:
     """Raises InvalidError."""
     try:
-        return Action.validate_json(text)
+        return Action.validate_json(sent)
     except ValidationError as error:
         raise InvalidError(
             'an action is {"action": "cancel"} or {"action": "input", "request_id", "answer"}'

@@ -29,11 +29,12 @@ async def list_execution_events(
     me: Viewer,
     control: ThisControl,
     after: Annotated[int, Query(ge=0, le=LARGEST_INT, description="The id of the last event that is known.")] = 0,
+    cursor: Annotated[int, Query(ge=0, le=LARGEST_INT, description="`next_cursor` of the page before.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = DEFAULT_EVENTS,
 ) -> EventPage:
     async with control.database.tenant(me, read_only=True) as session:
         execution = await find_execution(session, me, execution_id)
-        events = await event_log.read(session, execution.id, after=after, limit=limit)
+        events = await event_log.read(session, execution.id, after=max(after, cursor), limit=limit)
     last = events[-1].id if events else None
     has_more = last is not None and last < execution.last_event_id
     return EventPage(items=events, next_cursor=str(last) if has_more else None)

@@ -3,16 +3,7 @@
 from typing import Annotated, Self
 
 from kasal_contracts.events import Event
-from kasal_contracts.executions import (
-    ExecutionError,
-    Label,
-    Limits,
-    Priority,
-    ResourceUsage,
-    Result,
-    Status,
-    Usage,
-)
+from kasal_contracts.executions import ExecutionRecord, Label, Limits, Priority
 from kasal_contracts.wire import JsonObject, Strict, Timestamp
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -44,36 +35,7 @@ class ExecutionIn(Strict):
         return self
 
 
-class ExecutionOut(BaseModel):
-    """`result` and `error` are set by the end state; `queue_reason` says why a queued one waits."""
-
-    model_config = ConfigDict(from_attributes=True, serialize_by_alias=True)
-
-    id: str
-    group_id: str
-    created_by: str
-    created_at: Timestamp
-    updated_at: Timestamp
-    crew_id: str | None
-    version: int | None
-    name: str
-    status: Status
-    priority: Priority
-    attempt: int
-    inputs: JsonObject
-    limits: Limits
-    result: Result | None
-    error: ExecutionError | None
-    usage: Usage
-    resource_usage: ResourceUsage
-    queued_at: Timestamp
-    queue_reason: str | None
-    started_at: Timestamp | None
-    ended_at: Timestamp | None
-    parent_id: str | None
-    labels: dict[str, str]
-    trace_id: str
-
+class ExecutionOut(ExecutionRecord):
     @classmethod
     def of(cls, row: Execution) -> Self:
         return cls.model_validate(row)

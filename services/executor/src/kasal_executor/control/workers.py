@@ -8,6 +8,8 @@ from kasal_contracts.errors import NotFoundError
 from kasal_contracts.executions import Status
 from kasal_contracts.pages import Page
 from kasal_db import db_now
+from kasal_db.paging import decode_cursor, encode_cursor
+from kasal_runtime.paging import DEFAULT_LIMIT, Cursor, Limit
 from kasal_runtime.security import FromService, SystemAdmin
 from sqlalchemy import select
 
@@ -19,16 +21,16 @@ from .views import LARGEST_INT, WorkerOut
 
 router = APIRouter(tags=["workers"])
 
-LONGEST_LIST = 1000
 
-
-@router.get("/api/v1/workers", summary="Workers and their heartbeats")
-async def list_workers(me: SystemAdmin, control: ThisControl) -> Page[WorkerOut]:
+@router.get("/api/v1/workers", summary="Workers and their heartbeats, by id")
+async def list_workers(
+    me: SystemAdmin, control: ThisControl, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[WorkerOut]:
     del me
+    rows = select(Worker, db_now()).order_by(Worker.id).limit(limit + 1)
+    if cursor is not None:
+        rows = rows.where(Worker.id > decode_cursor(cursor))
     async with control.database.system(read_only=True) as session:
-        rows = await session.execute(
-            select(Worker, db_now()).order_by(Worker.started_at.desc(), Worker.id).limit(LONGEST_LIST)
-        )
         found = [
             WorkerOut(
                 id=worker.id,
@@ -40,9 +42,10 @@ async def list_workers(me: SystemAdmin, control: ThisControl) -> Page[WorkerOut]
                 started_at=worker.started_at,
                 heartbeat_age_s=round(max((now - worker.beat_at) / timedelta(seconds=1), 0), 3),
             )
-            for worker, now in rows
+            for worker, now in await session.execute(rows)
         ]
-    return Page(items=found)
+    following = encode_cursor(found[limit - 1].id) if len(found) > limit else None
+    return Page(items=found[:limit], next_cursor=following)
 
 
 @router.get("/internal/executions/{execution_id}/lease", status_code=204, summary="Whether an attempt's lease is alive")
