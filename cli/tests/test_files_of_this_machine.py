@@ -1,9 +1,10 @@
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from kasal_cli.credentials import Credential, Store
-from kasal_cli.embedded import DataDirBusyError, locked, socket_folder
+from kasal_cli.embedded import locked, socket_folder
 from kasal_cli.secrets import machine_secrets
 from kasal_db import Keyring
 from pydantic import SecretStr
@@ -34,17 +35,14 @@ def test_a_credential_comes_back_and_a_broken_file_is_none(tmp_path: Path) -> No
 
 
 def test_a_data_directory_is_locked_for_others(tmp_path: Path) -> None:
-    with locked(tmp_path), multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_is_busy, (tmp_path,))
-    assert not _is_busy(tmp_path)
-
-
-def _is_busy(folder: Path) -> bool:
-    try:
-        with locked(folder):
-            return False
-    except DataDirBusyError:
-        return True
+    other = "import sys; from pathlib import Path; from kasal_cli.embedded import locked\nwith locked(Path(sys.argv[1])): pass"
+    with locked(tmp_path):
+        refused = subprocess.run(
+            [sys.executable, "-c", other, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+    allowed = subprocess.run([sys.executable, "-c", other, str(tmp_path)], capture_output=True, check=False)
+    assert "DataDirBusyError" in refused.stderr
+    assert allowed.returncode == 0
 
 
 @pytest.mark.parametrize("name", ["short", "long" * 30])
