@@ -49,8 +49,10 @@ def open_servers() -> Generator[Servers]:
 
 @asynccontextmanager
 async def open_installation(servers: Servers) -> AsyncGenerator[Installation]:
-    """Raises StackFailedError."""
+    """Raises StackFailedError, and TimeoutError or ConnectionError without a broker."""
     async with AsyncExitStack() as stack:
+        # `kasal up` would wait for a broker that does not speak.
+        await (await aio_pika.connect(servers.amqp_url, timeout=BROKER_S)).close()
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kasal-bench-"))
         models = await stack.enter_async_context(open_model_server())
         stack.push_async_callback(delete_queues, servers)

@@ -35,7 +35,7 @@ def test_a_credential_comes_back_and_a_broken_file_is_none(tmp_path: Path) -> No
 
 
 def test_a_data_directory_is_locked_for_others(tmp_path: Path) -> None:
-    other = "import sys; from pathlib import Path; from kasal_cli.embedded import locked\nwith locked(Path(sys.argv[1])): pass"
+    other = "import sys, pathlib; from kasal_cli.embedded import locked\nwith locked(pathlib.Path(sys.argv[1])): pass"
     with locked(tmp_path):
         refused = subprocess.run(
             [sys.executable, "-c", other, str(tmp_path)], capture_output=True, text=True, check=False

@@ -20,6 +20,7 @@ EXECUTION = {
     "priority": "normal",
     "attempt": 1,
     "inputs": {},
+    "limits": {},
     "result": None,
     "error": None,
     "usage": {},
@@ -30,6 +31,7 @@ EXECUTION = {
     "ended_at": None,
     "parent_id": None,
     "labels": {},
+    "trace_id": "0" * 32,
     **META,
 }
 UNAUTHENTICATED = {"title": "Authentication is needed", "status": 401}

@@ -1,5 +1,6 @@
 """What worker and child both need to know about processes. Linux only."""
 
+import os
 from pathlib import Path
 
 
@@ -30,3 +31,18 @@ def private_memory_mib(pid: int | str = "self") -> float:
         if line.startswith(("Private_Clean:", "Private_Dirty:", "SwapPss:")):
             kib += int(line.split()[1])
     return kib / 1024
+
+
+def peak_memory_mib(pid: int) -> float:
+    """The most memory that a process has had, in MiB. Raise `FileNotFoundError` or `ProcessLookupError` when gone."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise ProcessLookupError(f"process {pid} has ended")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process and its threads. Raise `FileNotFoundError` or `ProcessLookupError` when gone."""
+    # The name in parentheses may hold blanks; utime and stime are the 14th and 15th fields (proc(5)).
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,7 @@
 """Leases: who holds one, and what happens when it runs out."""
 
 from datetime import timedelta
+from typing import Any
 
 from kasal_contracts.executions import Status
 from kasal_contracts.identity import Act

@@ -123,6 +123,7 @@ def test_a_schema_without_an_end_has_one_here() -> None:
         ("Compute (3 + 4) * 2 ^ 8, please.", "(3 + 4) * 2 ** 8"),
         ("How much is 10 divided by 4 plus 1?", "10 / 4 + 1"),
         ("2 x 3", "2 * 3"),
+        ("Add them (as in 3 + 4).", "3 + 4"),
         ("Write ten facts about 2026.", None),
         ("", None),
     ],

@@ -120,7 +120,7 @@ async def test_a_worker_that_hangs_loses_its_children_before_their_leases_end(
     async with beating(migrated_url, holdings, "w-hangs"):
         before = hold.lease_ends
         await until(lambda: hold.lease_ends > before)
-        time.sleep(LEASE.total_seconds() * 2)  # noqa: ASYNC251 - this is the hanging loop
+        time.sleep(LEASE.total_seconds() * 1.5)  # noqa: ASYNC251 - this is the hanging loop
         lease_ended = hold.lease_ends
         async with asyncio.timeout(LIMIT_S):
             await hold.lost.wait()

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 from kasal_executor.worker.local_model_address import Address
 
 from .callers import Child, child_of, said, streamed
@@ -68,6 +69,7 @@ async def test_a_prompt_that_is_too_long_and_an_unknown_local_model_are_explaine
     assert "the only local model is local://smollm2" in said(unknown)
 
 
+@pytest.mark.long
 async def test_a_model_that_nobody_asks_leaves(folder: Path) -> None:
     async with child_of(folder, LOCAL, local_model_idle="PT0.5S") as child:
         assert (await ask(child)).status_code == 200

@@ -22,7 +22,7 @@ from .holdings import Hold, Kill, StopReason
 from .outcomes import Ending, Progress, outcome_of
 from .zygote import Zygote
 
-MEMORY_CHECK = timedelta(seconds=0.5)
+LIMIT_CHECK = timedelta(seconds=0.25)
 # The part of the grace that a child has; the rest is for recording its end.
 PATIENCE = 0.8
 
@@ -89,7 +89,7 @@ async def _supervised(
     hold: Hold, child: ChildProcess, stream: EventStream, progress: Progress
 ) -> tuple[ChildOutcome | None, ChildExit]:
     async with asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(_watch_memory(hold, child))
+        watching = tasks.create_task(_watch_limits(hold, child))
         reading = tasks.create_task(_unless_lost(hold, _read(child, stream, progress)))
         exiting = tasks.create_task(child.wait())
         if not await _first_of(exiting, hold.stopping, timeout_s=hold.claim.limits.timeout_s):
@@ -113,13 +113,16 @@ async def _read(child: ChildProcess, stream: EventStream, progress: Progress) ->
     return said
 
 
-async def _watch_memory(hold: Hold, child: ChildProcess) -> None:
-    limit = hold.claim.limits.memory_mb
-    while limit is not None:
-        await asyncio.sleep(MEMORY_CHECK.total_seconds())
-        if child.private_mib() > limit:
-            hold.stop(StopReason.MEMORY)
-            return
+async def _watch_limits(hold: Hold, child: ChildProcess) -> None:
+    limits = hold.claim.limits
+    while limits.memory_mb is not None or limits.cpu_s is not None:
+        await asyncio.sleep(LIMIT_CHECK.total_seconds())
+        spent = child.spent()
+        if limits.memory_mb is not None and spent.max_mib > limits.memory_mb:
+            return hold.stop(StopReason.MEMORY)
+        if limits.cpu_s is not None and spent.cpu_s > limits.cpu_s:
+            return hold.stop(StopReason.CPU)
+    return None
 
 
 async def _stop(hold: Hold, child: ChildProcess) -> None:

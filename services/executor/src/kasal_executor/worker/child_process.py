@@ -15,7 +15,7 @@ from kasal_contracts.events import ChildEvent, EventType
 from kasal_contracts.executions import ChildJob, ChildOutcome
 
 from kasal_executor.pipe import FRAME_LIMIT, ChildFrame, Exited, Footprint, WorkerFrame, attempt_span_id, line
-from kasal_executor.processes import private_memory_mib
+from kasal_executor.processes import cpu_seconds, peak_memory_mib
 
 # Frames that may wait for the worker; when there are more the child waits.
 MAILBOX = 256
@@ -42,6 +42,14 @@ class ChildExit:
         if self.signal is not None:
             return f"the process was ended by {self.signal.name}"
         return f"the process ended with code {self.code}"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Memory and processor time of a running child, above its start."""
+
+    max_mib: float
+    cpu_s: float
 
 
 class ChildProcess:
@@ -121,15 +129,15 @@ class ChildProcess:
             max_private_mib=round(max(self._most_mib, exited.peak_mib - before.peak_mib), 1),
         )
 
-    def private_mib(self) -> float:
-        """Private memory above the start, now. Costs a few milliseconds; zero when the child is gone."""
+    def spent(self) -> Spent:
+        """What the job has used until now; nothing when the child is gone."""
         if self._before is None:
-            return 0
+            return Spent(max_mib=0, cpu_s=0)
         try:
-            self._grew_to(private_memory_mib(self.pid))
+            most, cpu_s = peak_memory_mib(self.pid), cpu_seconds(self.pid)
         except (FileNotFoundError, ProcessLookupError):
-            return 0
-        return self._most_mib
+            return Spent(max_mib=0, cpu_s=0)
+        return Spent(max_mib=most - self._before.peak_mib, cpu_s=cpu_s - self._before.cpu_s)
 
     def ended(self, exited: Exited) -> None:
         """Called once by the zygote's side."""

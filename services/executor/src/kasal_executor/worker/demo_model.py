@@ -155,7 +155,7 @@ def find_expression(text: str) -> str | None:
         return None
     expression = " ".join(found[0].replace("^", "**").split()).rstrip(".")
     opened = expression.count("(") - expression.count(")")
-    return expression + ")" * opened if opened >= 0 else expression.lstrip(")") and expression[:opened]
+    return expression + ")" * opened if opened >= 0 else expression[:opened]
 
 
 def _plain(task: str) -> str:

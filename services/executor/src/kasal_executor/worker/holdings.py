@@ -18,6 +18,7 @@ class StopReason(StrEnum):
     CANCEL = "cancel"
     TIMEOUT = "timeout"
     MEMORY = "memory"
+    CPU = "cpu"
     DRAIN = "drain"
     LEASE_LOST = "lease_lost"
 

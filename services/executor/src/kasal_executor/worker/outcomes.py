@@ -97,6 +97,9 @@ def _error(ending: Ending, limits: Limits) -> ExecutionError:
         case StopReason.MEMORY:
             message = f"The execution used more than its limit of {limits.memory_mb} MB of memory."
             return ExecutionError(code=ErrorCode.MEMORY_LIMIT, message=message)
+        case StopReason.CPU:
+            message = f"The execution used more than its limit of {limits.cpu_s:g} s of processor time."
+            return ExecutionError(code=ErrorCode.CPU_LIMIT, message=message)
     if ending.said is not None and ending.said.error is not None:
         return ending.said.error
     return ExecutionError(code=ErrorCode.CHILD_CRASHED, message=_last_seen(ending.exit))
