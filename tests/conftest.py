@@ -1,6 +1,5 @@
 """Whole installations for the journeys, started once: `kasal dev`, and `kasal up` with two gateways."""
 
-import uuid
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from kasal_client import Kasal
 from kasal_db import Keyring
 from kasal_testing.plugin import postgres_database
+from kasal_testing.queues import own_queues
 from kasal_testing.stacks import Stack, free_port, running, second_gateway
 
 ADMIN = "admin@example.com"
@@ -27,11 +27,11 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
 def up(tmp_path_factory: pytest.TempPathFactory, postgres_server: str, amqp_url: str) -> Generator[Stack]:
     """`kasal up --workers 2` on a database of its own, with DEBUG logs for whoever looks for secrets."""
     data_dir = tmp_path_factory.mktemp("up")
-    with postgres_database(postgres_server) as database_url:
+    with postgres_database(postgres_server) as database_url, own_queues(amqp_url) as prefix:
         variables = {
             "KASAL_DATABASE_URL": database_url,
             "KASAL_AMQP_URL": amqp_url,
-            "KASAL_AMQP_PREFIX": f"test.{uuid.uuid4().hex[:8]}.",
+            "KASAL_AMQP_PREFIX": prefix,
             "KASAL_ENCRYPTION_KEYS": Keyring.generate("test"),
             "KASAL_ADMIN_EMAIL": ADMIN,
             "KASAL_ADMIN_PASSWORD": PASSWORD,

@@ -1,19 +1,16 @@
 """A gateway behind its front door: on a real port, with its peers on Unix sockets and a bus of either kind."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
 
-import aio_pika
 import httpx
 import pytest
 from kasal_bus import Bus, open_memory, open_rabbit
-from kasal_bus.topology import TOPICS
 from kasal_gateway.service import SERVICE
 from kasal_gateway.settings import GatewaySettings
 from kasal_runtime.hosting import open_host, serving
+from kasal_testing.queues import own_queues
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -35,15 +32,8 @@ class Peers:
 @pytest.fixture(scope="session")
 def prefix(amqp_url: str) -> Generator[str]:
     """Goes before names on the broker, so that no other test run uses them."""
-    prefix = f"gateway-test-{uuid4().hex[:8]}."
-    yield prefix
-    asyncio.run(_delete_topics(amqp_url, prefix))
-
-
-async def _delete_topics(amqp_url: str, prefix: str) -> None:
-    async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
-        for topic in TOPICS:
-            await channel.exchange_delete(prefix + topic.name)
+    with own_queues(amqp_url) as prefix:
+        yield prefix
 
 
 @pytest.fixture(params=["memory", "rabbit"])

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from kasal_runtime.logs import configure_logs
 
+from .queues import own_queues
 from .servers import POSTGRES, RABBITMQ, NoServerError, server
 
 
@@ -74,6 +75,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def amqp_prefix() -> str:
+def amqp_prefix(amqp_url: str) -> Generator[str]:
     """Goes before the names of this test's queues, so that tests share a broker."""
-    return f"test.{uuid.uuid4().hex[:8]}."
+    with own_queues(amqp_url) as prefix:
+        yield prefix

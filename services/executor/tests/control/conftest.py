@@ -1,4 +1,3 @@
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
@@ -7,11 +6,9 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import aio_pika
 import pytest
 import pytest_asyncio
 from kasal_bus import Bus, open_memory, open_rabbit
-from kasal_bus.topology import TOPICS, WORK_QUEUES
 from kasal_contracts.ids import new_id
 from kasal_db import open_database
 from kasal_executor.service import NAME
@@ -19,6 +16,7 @@ from kasal_executor.settings import ControlSettings
 from kasal_executor.tables import Execution, IdempotencyKey, Worker
 from kasal_runtime.hosting import serving
 from kasal_testing.issuer import open_issuer
+from kasal_testing.queues import own_queues
 from pydantic import SecretStr
 from sqlalchemy import delete
 
@@ -38,19 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def prefixed_rabbit(request: pytest.FixtureRequest) -> Iterator[NewBus]:
     """Queues of our own for all tests. A quorum queue costs its broker files, so they are deleted at the end."""
-    url, prefix = request.getfixturevalue("amqp_url"), f"control-test-{new_id()}."
-    yield partial(open_rabbit, url, prefix=prefix)
-    asyncio.run(_delete_queues(url, prefix))
-
-
-async def _delete_queues(url: str, prefix: str) -> None:
-    async with await aio_pika.connect(url) as connection:
-        channel = await connection.channel()
-        for queue in WORK_QUEUES:
-            await channel.queue_delete(prefix + queue.name)
-            await channel.queue_delete(prefix + queue.dead.name)
-        for topic in TOPICS:
-            await channel.exchange_delete(prefix + topic.name)
+    url = request.getfixturevalue("amqp_url")
+    with own_queues(url) as prefix:
+        yield partial(open_rabbit, url, prefix=prefix)
 
 
 @for_all_tests

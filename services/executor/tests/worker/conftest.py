@@ -14,12 +14,13 @@ async def database(migrated_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def bus(kind: str, request: pytest.FixtureRequest, amqp_prefix: str) -> AsyncIterator[Bus]:
+async def bus(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
     if kind == "embedded":
         async with open_memory() as memory:
             yield memory
         return
-    async with open_rabbit(request.getfixturevalue("amqp_url"), prefix=amqp_prefix) as rabbit:
+    url, prefix = (request.getfixturevalue(name) for name in ("amqp_url", "amqp_prefix"))
+    async with open_rabbit(url, prefix=prefix) as rabbit:
         yield rabbit
 
 

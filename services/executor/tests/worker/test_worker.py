@@ -1,8 +1,7 @@
 """A worker at work: real messages, a real database, real children that run CrewAI."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from time import monotonic
@@ -16,6 +15,7 @@ from kasal_contracts.messages import LiveEvents, Nudge
 from kasal_contracts.models import Provider
 from kasal_db import db_now
 from kasal_executor.worker.holdings import StopReason
+from kasal_testing.queues import own_queues
 from kasal_testing.scripted_llm import Garbage, Hang, ScriptedLlm, Seen, Text, ToolCall
 
 from .benches import Bench, open_bench
@@ -28,19 +28,23 @@ SOON = timedelta(seconds=10)
 DEMO = model(Provider.DEMO, alias="demo/scripted")
 
 
-def open_bus(kind: str, request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Bus]:
+@pytest.fixture(scope="module")
+def new_bus(kind: str, request: pytest.FixtureRequest) -> Iterator[AbstractAsyncContextManager[Bus]]:
     if kind == "embedded":
-        return open_memory()
-    return open_rabbit(request.getfixturevalue("amqp_url"), prefix=f"test.worker.{os.getpid()}.")
+        yield open_memory()
+        return
+    url = request.getfixturevalue("amqp_url")
+    with own_queues(url) as prefix:
+        yield open_rabbit(url, prefix=prefix)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(
-    kind: str, migrated_url: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    migrated_url: str, new_bus: AbstractAsyncContextManager[Bus], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Bench]:
     """One for all tests of a kind: it takes seconds to warm up."""
     async with (
-        open_bus(kind, request) as bus,
+        new_bus as bus,
         open_bench(tmp_path_factory.mktemp("w"), migrated_url, bus) as opened,
     ):
         yield opened
