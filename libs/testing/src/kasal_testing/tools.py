@@ -22,6 +22,7 @@ class Sleep(ToolPlugin[NoConfig, SleepArguments]):
     title: ClassVar[str] = "Sleep"
     category: ClassVar[Category] = Category.ANALYSIS
     description: ClassVar[str] = "Waits."
+    listed: ClassVar[bool] = False
     effect: ClassVar[Effect] = "pure"
     Arguments: ClassVar[type[BaseModel]] = SleepArguments
 
@@ -39,6 +40,7 @@ class Fail(ToolPlugin[NoConfig, FailArguments]):
     title: ClassVar[str] = "Fail"
     category: ClassVar[Category] = Category.ANALYSIS
     description: ClassVar[str] = "Fails."
+    listed: ClassVar[bool] = False
     effect: ClassVar[Effect] = "pure"
     Arguments: ClassVar[type[BaseModel]] = FailArguments
 
@@ -55,6 +57,7 @@ class Allocate(ToolPlugin[NoConfig, AllocateArguments]):
     title: ClassVar[str] = "Allocate"
     category: ClassVar[Category] = Category.ANALYSIS
     description: ClassVar[str] = "Uses memory."
+    listed: ClassVar[bool] = False
     effect: ClassVar[Effect] = "pure"
     Arguments: ClassVar[type[BaseModel]] = AllocateArguments
 
@@ -72,6 +75,7 @@ class Crash(ToolPlugin[NoConfig, CrashArguments]):
     title: ClassVar[str] = "Crash"
     category: ClassVar[Category] = Category.ANALYSIS
     description: ClassVar[str] = "Kills its own process."
+    listed: ClassVar[bool] = False
     effect: ClassVar[Effect] = "effectful"
     Arguments: ClassVar[type[BaseModel]] = CrashArguments
 
@@ -90,6 +94,7 @@ class Look(ToolPlugin[NoConfig, LookArguments]):
     title: ClassVar[str] = "Look around"
     category: ClassVar[Category] = Category.ANALYSIS
     description: ClassVar[str] = "Reports what a tool can see of its process, as JSON."
+    listed: ClassVar[bool] = False
     effect: ClassVar[Effect] = "pure"
     Arguments: ClassVar[type[BaseModel]] = LookArguments
 

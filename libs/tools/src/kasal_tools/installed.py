@@ -31,8 +31,10 @@ def discover() -> Discovery:
     return load(entry_points(group=GROUP))
 
 
+@cache
 def installed_tools() -> Mapping[str, type[AnyTool]]:
-    return discover().tools
+    """The tools that a crew may name."""
+    return {name: tool for name, tool in discover().tools.items() if tool.listed}
 
 
 def load(registered: Iterable[EntryPoint]) -> Discovery:

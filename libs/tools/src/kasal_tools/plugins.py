@@ -85,6 +85,7 @@ class ToolPlugin(ABC, Generic[ConfigT, ArgumentsT]):
     description: ClassVar[str]
     effect: ClassVar[Effect]
     requires: ClassVar[Sequence[str]] = ()
+    listed: ClassVar[bool] = True  # crews can name only what is listed; tests have tools that are not
     Config: ClassVar[type[BaseModel]] = NoConfig
     Arguments: ClassVar[type[BaseModel]]
 

@@ -100,7 +100,7 @@ async def live_standing(session: AsyncSession, user_id: str, session_id: str, gr
         raise UnauthenticatedError("the session has ended; log in again")
     chosen = group_id or first_group(user.groups, user.id)
     role = await _role_in(session, user, chosen) if is_text(chosen) else None
-    if role is None and chosen != user.id:
+    if role is None and (user.groups or chosen != user.id):
         raise NotFoundError("group", chosen)
     return Standing(user, chosen, role or Role.VIEWER, await database_time(session))
 
