@@ -16,6 +16,7 @@ from kasal_contracts.models import Provider
 from kasal_testing.scripted_llm import Garbage, Hang, Refuse, ScriptedLlm, Text
 from kasal_testing.stacks import Stack
 
+from .conftest import logged_in
 from .crews import crew
 
 
@@ -103,3 +104,26 @@ async def test_what_was_done_before_a_failure_is_kept(kasal: Kasal) -> None:
     assert ended.result is not None
     assert [(task.key, task.status) for task in ended.result.tasks] == [("first", "completed"), ("second", "failed")]
     assert ended.result.tasks[0].output == "The first is done."
+
+
+async def test_a_token_budget_ends_the_execution_and_keeps_what_was_done(kasal: Kasal) -> None:
+    async with ScriptedLlm(
+        Text("Done.", usage={"prompt_tokens": 60, "completion_tokens": 40, "total_tokens": 100})
+    ) as llm:
+        order = crew("first", "second", "third", model=new_model(kasal, llm))
+        execution = kasal.executions.submit(order, limits=Limits(max_tokens=150))
+        ended = await anyio.to_thread.run_sync(kasal.executions.wait, execution.id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.FAILED, "token_budget")
+    assert len(llm.requests) == 2
+    assert ended.result is not None
+    assert ended.result.tasks[0].status == "completed"
+
+
+def test_a_groups_maxima_cap_what_an_execution_asks_for(dev: Stack) -> None:
+    with logged_in(dev.url) as kasal:
+        kasal.configure({"limits": {"timeout_s": 50, "max_tokens": 10_000}})
+        try:
+            capped = kasal.executions.submit(crew("one"), limits=Limits(timeout_s=100)).limits
+        finally:
+            kasal.configure({"limits": {"timeout_s": None, "max_tokens": None}})
+    assert (capped.timeout_s, capped.max_tokens) == (50, 10_000)

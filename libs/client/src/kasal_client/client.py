@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 import httpx
+from kasal_contracts.wire import JsonObject
 
 from .crews import Crews
 from .executions import Executions
@@ -65,6 +66,10 @@ class Kasal:
 
     def me(self) -> Account:
         return self._transport.call("GET", "/auth/me", Account)
+
+    def configure(self, changes: JsonObject) -> None:
+        """Change settings of the active group, as `PATCH /config` takes them. Needs its admin."""
+        self._transport.send("PATCH", "/config", body=changes)
 
     def version(self) -> Versions:
         return self._transport.call("GET", "/version", Versions)

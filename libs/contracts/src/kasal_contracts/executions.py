@@ -75,6 +75,22 @@ class Limits(Strict):
     retry: RetryPolicy = RetryPolicy()
 
 
+class LimitMaxima(Strict):
+    """The most that an execution may ask for; null is no limit beyond the API's own."""
+
+    timeout_s: float | None = Field(default=None, gt=0, le=7 * 86_400)
+    max_attempts: int | None = Field(default=None, ge=1, le=20)
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**53)
+    max_cost_usd: float | None = Field(default=None, ge=0, le=1e9)
+    memory_mb: int | None = Field(default=None, ge=64, le=1_048_576)
+    cpu_s: float | None = Field(default=None, gt=0, le=1e9)
+
+    def capped(self, limits: Limits) -> Limits:
+        """`limits`, none of them above its maximum; a limit that was not asked for is set to its maximum."""
+        asked, most = limits.model_dump(exclude_none=True), self.model_dump(exclude_none=True)
+        return limits.model_copy(update={name: min(top, asked.get(name, top)) for name, top in most.items()})
+
+
 Label = Annotated[str, StringConstraints(max_length=200)]
 
 
@@ -153,6 +169,7 @@ class Snapshot(Frozen):
     default_model: str
     tools: list[ResolvedTool] = []
     memory_identity: str | None = None
+    maxima: LimitMaxima = LimitMaxima()
 
 
 class ChildJob(Frozen):

@@ -5,23 +5,13 @@ from enum import StrEnum
 from typing import ClassVar, Generic, TypeVar
 
 from kasal_contracts.crew import Name
+from kasal_contracts.executions import LimitMaxima
 from kasal_contracts.wire import Frozen, Strict
 from kasal_runtime.bodies import Body
 from pydantic import BaseModel, Field
 
 T = TypeVar("T")
 Part = TypeVar("Part", bound=BaseModel)
-
-
-class LimitMaxima(Strict):
-    """The most that an execution may ask for; null is no limit beyond the API's own."""
-
-    timeout_s: float | None = Field(default=None, gt=0, le=7 * 86_400)
-    max_attempts: int | None = Field(default=None, ge=1, le=20)
-    max_tokens: int | None = Field(default=None, ge=1, lt=2**53)
-    max_cost_usd: float | None = Field(default=None, ge=0, le=1e9)
-    memory_mb: int | None = Field(default=None, ge=64, le=1_048_576)
-    cpu_s: float | None = Field(default=None, gt=0, le=1e9)
 
 
 Days = int | None

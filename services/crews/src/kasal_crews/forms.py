@@ -12,6 +12,7 @@ from kasal_runtime.bodies import READ_ONLY, Writable
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 LOCAL_URL = re.compile(r"local://[a-z0-9-]{1,64}")
+SECRET_NAME = re.compile(r"api_?key|secret|password|authorization|(^|_)token$", re.IGNORECASE)
 MAX_EXTRA_CHARACTERS = 20_000
 
 
@@ -30,7 +31,9 @@ def _callable_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _short_enough(extra: JsonObject) -> JsonObject:
+def _fitting_extra(extra: JsonObject) -> JsonObject:
+    if secret := next((name for name in extra if SECRET_NAME.search(name)), None):
+        raise ValueError(f"extra may not hold {secret!r}: keep keys under /api-keys and name one in api_key_name")
     if len(json.dumps(extra)) > MAX_EXTRA_CHARACTERS:
         raise ValueError(f"extra may hold at most {MAX_EXTRA_CHARACTERS} characters")
     return extra
@@ -53,7 +56,7 @@ class ModelFields(Strict):
     temperature: float | None = Field(default=None, ge=0, le=2)
     context_window: int = Field(default=128_000, ge=256, le=100_000_000)
     max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
-    extra: Annotated[JsonObject, AfterValidator(_short_enough)] = {}
+    extra: Annotated[JsonObject, AfterValidator(_fitting_extra)] = {}
     price: Price | None = None
     enabled: bool = True
 

@@ -61,6 +61,7 @@ async def make_snapshot(order: SnapshotOrder, me: Operator, reach: CallersReach,
         default_model=default,
         tools=[resolved_tool(name, configs.get(name)) for name in tools],
         memory_identity=memory_identity(me, crew, default) if crew.configuration.memory else None,
+        maxima=offer.settings.limits.value,
     )
 
 

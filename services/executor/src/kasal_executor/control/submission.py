@@ -74,7 +74,7 @@ async def submit(control: Control, me: Caller, token: str, order: ExecutionIn, k
         inputs=order.inputs,
         name=order.name or snapshot.crew.name,
         priority=order.priority,
-        limits=order.limits,
+        limits=snapshot.maxima.capped(order.limits),
         labels=order.labels,
     )
     check(resolved)

@@ -90,7 +90,7 @@ async def _supervised(
 ) -> tuple[ChildOutcome | None, ChildExit]:
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(_watch_limits(hold, child))
-        reading = tasks.create_task(_unless_lost(hold, _read(child, stream, progress)))
+        reading = tasks.create_task(_unless_lost(hold, _read(hold, child, stream, progress)))
         exiting = tasks.create_task(child.wait())
         if not await _first_of(exiting, hold.stopping, timeout_s=hold.claim.limits.timeout_s):
             hold.stop(StopReason.TIMEOUT)
@@ -101,7 +101,7 @@ async def _supervised(
     return reading.result(), exiting.result()
 
 
-async def _read(child: ChildProcess, stream: EventStream, progress: Progress) -> ChildOutcome | None:
+async def _read(hold: Hold, child: ChildProcess, stream: EventStream, progress: Progress) -> ChildOutcome | None:
     """Everything that the child says, to the end; its outcome where it had time for one."""
     said = None
     while (message := await child.next()) is not None:
@@ -110,6 +110,8 @@ async def _read(child: ChildProcess, stream: EventStream, progress: Progress) ->
         else:
             progress.note(message)
             await stream.put(message)
+            if (over := progress.spent_over(hold.claim.limits)) is not None:
+                hold.stop(over)
     return said
 
 

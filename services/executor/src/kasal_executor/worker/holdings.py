@@ -19,6 +19,8 @@ class StopReason(StrEnum):
     TIMEOUT = "timeout"
     MEMORY = "memory"
     CPU = "cpu"
+    TOKENS = "tokens"
+    COST = "cost"
     DRAIN = "drain"
     LEASE_LOST = "lease_lost"
 

@@ -35,6 +35,35 @@ _PROGRESS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_STOPPED: Mapping[StopReason | None, tuple[ErrorCode, str]] = MappingProxyType(
+    {
+        StopReason.CANCEL: (ErrorCode.CANCELLED, "The execution was cancelled."),
+        StopReason.TIMEOUT: (ErrorCode.TIMEOUT, "The execution took longer than its limit of {limits.timeout_s:g} s."),
+        StopReason.MEMORY: (
+            ErrorCode.MEMORY_LIMIT,
+            "The execution used more than its limit of {limits.memory_mb} MB of memory.",
+        ),
+        StopReason.CPU: (
+            ErrorCode.CPU_LIMIT,
+            "The execution used more than its limit of {limits.cpu_s:g} s of processor time.",
+        ),
+        StopReason.TOKENS: (
+            ErrorCode.TOKEN_BUDGET,
+            "The execution used more than its budget of {limits.max_tokens} tokens.",
+        ),
+        StopReason.COST: (
+            ErrorCode.COST_BUDGET,
+            "The execution cost more than its budget of ${limits.max_cost_usd:g}.",
+        ),
+    }
+)
+_BUDGETS = frozenset({StopReason.TOKENS, StopReason.COST})
+
+
+def _amount(event: ChildEvent, name: str) -> float:
+    value = event.data.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
+
 
 class Progress:
     """What the tasks came to, as far as events tell: the partial result of a child that cannot say it any more."""
@@ -42,8 +71,21 @@ class Progress:
     def __init__(self, crew: CrewDocument) -> None:
         self._tasks = {task.key: TaskResult(key=task.key, agent=task.agent) for task in crew.tasks}
         self._text: str | None = None
+        self._tokens = 0
+        self._cost_usd = 0.0
+
+    def spent_over(self, limits: Limits) -> StopReason | None:
+        """Which budget is used up, if any."""
+        if limits.max_tokens is not None and self._tokens > limits.max_tokens:
+            return StopReason.TOKENS
+        if limits.max_cost_usd is not None and self._cost_usd > limits.max_cost_usd:
+            return StopReason.COST
+        return None
 
     def note(self, event: ChildEvent) -> None:
+        if event.type == EventType.LLM_COMPLETED:
+            self._tokens += int(_amount(event, "input_tokens") + _amount(event, "output_tokens"))
+            self._cost_usd += _amount(event, "cost_usd")
         status = _PROGRESS.get(event.type)
         known = self._tasks.get(event.task or "")
         if status is None or known is None:
@@ -73,7 +115,7 @@ class Ending:
 def outcome_of(
     ending: Ending, progress: Progress, limits: Limits, *, last_seq: int, resources: ResourceUsage
 ) -> AttemptOutcome:
-    """A child that finished before it noticed that it should stop has succeeded all the same."""
+    """A child that finished before it noticed that it should stop has succeeded, but not beyond its budget."""
     error = None if _succeeded(ending) else _error(ending, limits)
     status = Status.SUCCEEDED if error is None else _STATUS_OF_CODE.get(error.code, Status.FAILED)
     said = ending.said.result if ending.said is not None else None
@@ -84,22 +126,13 @@ def outcome_of(
 
 
 def _succeeded(ending: Ending) -> bool:
-    return ending.said is not None and ending.said.error is None
+    return ending.said is not None and ending.said.error is None and ending.reason not in _BUDGETS
 
 
 def _error(ending: Ending, limits: Limits) -> ExecutionError:
-    match ending.reason:
-        case StopReason.CANCEL:
-            return ExecutionError(code=ErrorCode.CANCELLED, message="The execution was cancelled.")
-        case StopReason.TIMEOUT:
-            message = f"The execution took longer than its limit of {limits.timeout_s:g} s."
-            return ExecutionError(code=ErrorCode.TIMEOUT, message=message)
-        case StopReason.MEMORY:
-            message = f"The execution used more than its limit of {limits.memory_mb} MB of memory."
-            return ExecutionError(code=ErrorCode.MEMORY_LIMIT, message=message)
-        case StopReason.CPU:
-            message = f"The execution used more than its limit of {limits.cpu_s:g} s of processor time."
-            return ExecutionError(code=ErrorCode.CPU_LIMIT, message=message)
+    if ending.reason in _STOPPED:
+        code, words = _STOPPED[ending.reason]
+        return ExecutionError(code=code, message=words.format(limits=limits))
     if ending.said is not None and ending.said.error is not None:
         return ending.said.error
     return ExecutionError(code=ErrorCode.CHILD_CRASHED, message=_last_seen(ending.exit))
