@@ -45,7 +45,8 @@ format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .
 
 test: setup ## Every test but the long ones, on real PostgreSQL and RabbitMQ
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest libs services cli -m "not long" -n 2 --dist loadfile
+	$(BIN)/pytest tests -m "not long"
 
 test-long: setup ## The long tests
 	$(BIN)/pytest -m long

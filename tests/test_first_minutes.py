@@ -1,6 +1,7 @@
 """What a new user does first, on a laptop and on PostgreSQL with RabbitMQ."""
 
 import json
+from pathlib import Path
 
 import pytest
 from kasal_client import Kasal
@@ -72,8 +73,8 @@ def test_a_mistake_is_told_with_an_exit_code(dev: Stack, arguments: list[str], c
     assert (done.returncode, words in done.stderr) == (code, True), done.stderr
 
 
-def test_an_invalid_crew_is_refused_with_the_place_of_its_problem(dev: Stack) -> None:
-    path = dev.data_dir / "invalid.json"
+def test_an_invalid_crew_is_refused_with_the_place_of_its_problem(dev: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "invalid.json"
     path.write_text(
         json.dumps(
             {

@@ -10,7 +10,7 @@ from kasal_client import Kasal, KasalApiError, Session
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from .console import UNREACHABLE, fail
-from .private_files import write_private
+from .private_files import opened_private, write_private
 
 
 class Credential(BaseModel):
@@ -38,7 +38,7 @@ class Store:
     @contextmanager
     def locked(self) -> Generator[None]:
         # A refresh token works once; two commands that used the same one would end the session.
-        with self.path.with_suffix(".lock").open("w") as file:
+        with opened_private(self.path.with_suffix(".lock")) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

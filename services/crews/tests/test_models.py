@@ -170,3 +170,12 @@ async def test_viewers_and_operators_change_no_models(kasal: Kasal) -> None:
     for role in (Role.VIEWER, Role.OPERATOR):
         assert (await (await kasal.person(role)).post("/models", json=form)).status_code == 403
     assert (await (await kasal.person(Role.EDITOR)).post("/models", json=form)).status_code == 201
+
+
+async def test_a_key_in_extra_is_refused_with_the_place_where_it_belongs(kasal: Kasal) -> None:
+    editor = await kasal.person(Role.ADMIN)
+    body = {"name": "mine", "provider": "openai", "model": "m", "extra": {"api_key": "sk-planted"}}
+    answer = await editor.post("/models", json=body)
+    assert answer.status_code == 422
+    assert "/api-keys" in answer.text
+    assert "sk-planted" not in answer.text
