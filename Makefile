@@ -49,7 +49,7 @@ test: setup ## Every test but the long ones, on real PostgreSQL and RabbitMQ
 	$(BIN)/pytest tests -m "not long"
 
 test-long: setup ## The long tests
-	$(BIN)/pytest -m long
+	$(BIN)/pytest tests -m long
 
 bench: setup ## Measure, as ratios against the plain alternative
 	$(BIN)/python -m benchmarks

@@ -56,7 +56,8 @@ class Attempts:
             )
             log.info("attempt_ended", execution_id=claim.execution_id, attempt=claim.attempt, exit=str(ending.exit))
             outcome = outcome_of(ending, progress, claim.limits, last_seq=stream.last_seq, resources=resources)
-            if hold.reason is StopReason.DRAIN and outcome.status is not Status.SUCCEEDED:
+            is_handed_back = hold.reason is StopReason.DRAIN and outcome.status is not Status.SUCCEEDED
+            if is_handed_back or hold.lost.is_set():
                 return False
             return bool(await _unless_lost(hold, stream.end(outcome)))
 
