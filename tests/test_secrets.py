@@ -8,6 +8,7 @@ import asyncpg
 from kasal_contracts.executions import Status
 from kasal_contracts.ids import new_id
 from kasal_contracts.models import Provider
+from kasal_db import Keyring
 from kasal_testing.scripted_llm import ScriptedLlm, Text
 from kasal_testing.stacks import Stack
 
@@ -64,3 +65,15 @@ async def _everything(url: str) -> list[str]:
     finally:
         await connection.close()
     return [row[0] for found in rows for row in found]
+
+
+def test_master_keys_rotate_and_stored_keys_still_work(up: Stack) -> None:
+    newest = Keyring.generate("newer")
+    both = f"{newest},{up.environment['KASAL_ENCRYPTION_KEYS']}"
+    with logged_in(up.url) as kasal:
+        kasal.api_keys.put("ROTATED_KEY", "sk-before")
+    done = up.kasal("keys", "rotate", KASAL_ENCRYPTION_KEYS=both)
+    again = up.kasal("keys", "rotate", KASAL_ENCRYPTION_KEYS=newest)
+    back = up.kasal("keys", "rotate", KASAL_ENCRYPTION_KEYS=f"{up.environment['KASAL_ENCRYPTION_KEYS']},{newest}")
+    assert (done.returncode, again.returncode, back.returncode) == (0, 0, 0), done.stderr + again.stderr
+    assert "newer" in done.stdout

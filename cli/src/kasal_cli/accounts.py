@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import SecretStr
@@ -10,6 +10,9 @@ from pydantic import SecretStr
 from .console import MISUSED, err, fail, out
 from .credentials import log_in, user_store
 from .executions import explained
+
+if TYPE_CHECKING:
+    from kasal_db import Keyring
 
 Url = Annotated[str, typer.Option(help="Which Kasal.", envvar="KASAL_URL")]
 Email = Annotated[str, typer.Option(help="Whose account.", prompt=True)]
@@ -29,6 +32,32 @@ def generate_key(key_id: Annotated[str, typer.Option("--id", help="Name of the k
 
     name = key_id or datetime.now(UTC).strftime("k%Y%m%d")
     typer.echo(Keyring.generate(name))
+
+
+def rotate_keys() -> None:
+    """Encrypt every stored secret anew with the newest key of KASAL_ENCRYPTION_KEYS."""
+    from kasal_auth.settings import AuthSettings
+    from kasal_contracts.errors import KasalError
+    from kasal_db import Keyring, UndecryptableError
+
+    settings = AuthSettings()
+    url = settings.database_url.get_secret_value()
+    if not url:
+        fail("KASAL_DATABASE_URL is not set", code=MISUSED)
+    try:
+        keyring = Keyring.parse(settings.encryption_keys)
+        count = asyncio.run(_rotate(url, keyring))
+    except (KasalError, UndecryptableError, ValueError, OSError) as error:
+        fail(str(error))
+    out.print(f"{count} values are encrypted with {keyring.newest}; older keys may go", highlight=False)
+
+
+async def _rotate(url: str, keyring: "Keyring") -> int:
+    from kasal_auth.rotation import rotate_encryption
+    from kasal_db import open_database
+
+    async with open_database(url, "auth", pool_size=1) as database:
+        return await rotate_encryption(database, keyring)
 
 
 def create_user(

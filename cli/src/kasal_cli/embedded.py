@@ -3,11 +3,12 @@
 Executions still run in processes of their own, as everywhere.
 """
 
+import asyncio
 import fcntl
 import os
 import tempfile
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from .migrating import migrate_all
 from .registry import SERVICES, find_service
 from .secrets import ADMIN_EMAIL, MachineSecrets, machine_secrets
 
+# Until then an execution would wait; after that it waits and `kasal runs` says so.
+WARM_WITHIN_S = 30
 SUN_PATH_LIMIT = 100  # bytes of a Unix socket's path that the kernel takes, less a name
 
 
@@ -110,7 +113,10 @@ async def open_embedded(embedding: Embedding) -> AsyncGenerator[Embedded]:
             port = await stack.enter_async_context(where)
         worker_host = await stack.enter_async_context(open_host("worker", common, bus, metrics))
         worker = WorkerSettings(**chosen, slots=embedding.slots, egress_loopback=True, own_ports=frozenset({port}))
-        await stack.enter_async_context(open_worker(worker, worker_host))
+        opened = await stack.enter_async_context(open_worker(worker, worker_host))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WARM_WITHIN_S):
+                await opened.wait_ready()
         yield Embedded(f"http://{embedding.host}:{port}", email, secrets, first_start)
 
 

@@ -96,9 +96,17 @@ async def _work(slots: int | None) -> None:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(open_bus(settings))
         host = await stack.enter_async_context(open_host("worker", settings, bus))
-        await stack.enter_async_context(open_worker(settings, host))
+        opened = await stack.enter_async_context(open_worker(settings, host))
+        await _ready_or_stopped(opened.wait_ready(), stop)
         out.print(f"worker with {settings.slots} slots is ready", highlight=False)
         await stop.wait()
+
+
+async def _ready_or_stopped(ready: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(ready), asyncio.create_task(stop.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def up(
