@@ -1,12 +1,15 @@
 """What a new user does first, on a laptop and on PostgreSQL with RabbitMQ."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from kasal_client import Kasal
 from kasal_contracts.executions import Status
-from kasal_testing.stacks import Stack
+from kasal_db import Keyring
+from kasal_testing.stacks import Stack, clean_environment
 
 from .conftest import ROOT, logged_in
 
@@ -105,3 +108,36 @@ def test_the_doctor_finds_a_working_installation_well(up: Stack) -> None:
     done = up.kasal("doctor")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("✓") >= 6
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("KASAL_ADMIN_PASSWORD", "first administrator"),
+        ("KASAL_ENCRYPTION_KEYS", "kasal keys generate"),
+        ("KASAL_DATABASE_URL", "PostgreSQL"),
+        ("KASAL_AMQP_URL", "RabbitMQ"),
+    ],
+)
+def test_up_refuses_to_start_without_what_it_needs(
+    postgres_url: str, amqp_url: str, amqp_prefix: str, tmp_path: Path, missing: str, words: str
+) -> None:
+    settings = {
+        "KASAL_DATABASE_URL": postgres_url,
+        "KASAL_AMQP_URL": amqp_url,
+        "KASAL_AMQP_PREFIX": amqp_prefix,
+        "KASAL_ENCRYPTION_KEYS": Keyring.generate("k"),
+        "KASAL_ADMIN_EMAIL": "someone@example.com",
+        "KASAL_ADMIN_PASSWORD": "twelve characters",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "kasal_cli", "up", "--port", "1", "--data-dir", str(tmp_path)],
+        env={**clean_environment(), **settings, missing: ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert words in done.stderr

@@ -123,7 +123,7 @@ def up(
         _run(bring_up(data_dir.absolute(), host, port, workers, stopped=_stop_signal))
     except ValidationError as error:
         fail(explain_settings(error))
-    except (RefusedError, ValueError, OSError) as error:
+    except (RefusedError, KasalError, ValueError, OSError) as error:
         fail(str(error))
 
 

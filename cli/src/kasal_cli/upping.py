@@ -47,7 +47,11 @@ class Part:
 
 
 async def bring_up(data_dir: Path, host: str, port: int, workers: int, *, stopped: Callable[[], asyncio.Event]) -> None:
-    """Runs until `stopped` is set. Raises RefusedError for settings that cannot work."""
+    """Runs until `stopped` is set.
+
+    Raises RefusedError for settings that cannot work, and FirstAdminMissingError when nobody could log in.
+    """
+    from kasal_auth.first_admin import ensure_first_admin
     from kasal_auth.settings import AuthSettings
 
     settings = AuthSettings()
@@ -56,6 +60,8 @@ async def bring_up(data_dir: Path, host: str, port: int, workers: int, *, stoppe
     ensure_bootstrap_key(_secret_dir(settings, data_dir))
     await _wait_for_dependencies(settings)
     await migrate_all(settings)
+    async with open_database(settings.database_url.get_secret_value(), "auth", pool_size=1) as database:
+        await ensure_first_admin(database, settings.admin_email, settings.admin_password)
     parts, environment = plan(settings, data_dir, host, port, workers)
     async with AsyncExitStack() as stack:
         watching = [asyncio.create_task(keep_running(part, environment, stop), name=part.name) for part in parts]
