@@ -38,6 +38,7 @@ def test_it_calculates(expression: str, result: float) -> None:
         "",
         "1" * 501,
         "-" * 499 + "1",
+        "-" * 151 + "1",
         "(" * 250 + ")" * 250,
         "*".join(["10 ** 4000"] * 30),
     ],

@@ -17,6 +17,9 @@ MAX_LENGTH = 500
 # Integers stay below 2**MAX_BITS, so 500 characters of operators on them cost microseconds each.
 MAX_BITS = 20_000
 
+# Far under the interpreter's own limit, which depends on who calls.
+MAX_DEPTH = 150
+
 NAMES: Mapping[str, Number] = {"pi": math.pi, "e": math.e, "tau": math.tau}
 
 
@@ -85,11 +88,26 @@ OPERATORS: Mapping[type[ast.AST], Callable[..., object]] = {
 }
 
 
+class BoundedEval(SimpleEval):  # type: ignore[misc]
+    """Refuses expressions that are nested too deeply."""
+
+    depth = 0
+
+    def _eval(self, node: ast.AST) -> object:
+        if self.depth >= MAX_DEPTH:
+            raise ToolError(f"The expression is nested more than {MAX_DEPTH} levels deep.")
+        self.depth += 1
+        try:
+            return super()._eval(node)
+        finally:
+            self.depth -= 1
+
+
 def calculate(expression: str) -> Number:
     """Raise `ToolError` when `expression` is not arithmetic or its result has no bounds."""
     if len(expression) > MAX_LENGTH:
         raise ToolError(f"The expression is longer than {MAX_LENGTH} characters.")
-    evaluator = SimpleEval(operators=dict(OPERATORS), functions=dict(FUNCTIONS), names=dict(NAMES))
+    evaluator = BoundedEval(operators=dict(OPERATORS), functions=dict(FUNCTIONS), names=dict(NAMES))
     try:
         result: Number = evaluator.eval(expression)
     except ZeroDivisionError:
