@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import typer
+from kasal_runtime.logs import configure_logs
 from kasal_runtime.settings import CommonSettings
 from rich.table import Table
 
@@ -27,6 +28,7 @@ class Finding:
 
 def doctor() -> None:
     """Look at this machine and the settings, and say what is wrong."""
+    configure_logs(json=False, level="critical")
     findings = asyncio.run(examine(CommonSettings()))
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:

@@ -120,7 +120,8 @@ def up(
 
     configure_logs(json=False, level="info")
     try:
-        _run(bring_up(data_dir.absolute(), host, port, workers, stopped=_stop_signal))
+        # See `dev`: every service has been imported here for its migrations.
+        asyncio.run(bring_up(data_dir.absolute(), host, port, workers, stopped=_stop_signal))
     except ValidationError as error:
         fail(explain_settings(error))
     except (RefusedError, KasalError, ValueError, OSError) as error:
