@@ -2,9 +2,9 @@
 
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -47,14 +47,12 @@ async def test_cancel_stops_a_crew_that_is_blocked_in_a_model_call(
     model = new_model(kasal, llm)
     execution = kasal.executions.submit(crew("one", model=model))
     await llm.asked()
-    started = time.monotonic()
+    asked_at = datetime.now(UTC)
     done = await anyio.to_thread.run_sync(lambda: stack.kasal("cancel", execution.id))
     ended = kasal.executions.get(execution.id)
     assert (done.returncode, ended.status) == (0, Status.CANCELLED), done.stderr
     assert ended.ended_at is not None
-    assert time.monotonic() - started < 15
-    asked_at = next(event.ts for event in kasal.executions.events(execution.id) if event.type == "llm.started")
-    assert (ended.ended_at - asked_at).total_seconds() < 15
+    assert ended.ended_at - asked_at < timedelta(seconds=5)
 
 
 async def test_a_time_limit_ends_a_crew_that_is_blocked(kasal: Kasal, llm: ScriptedLlm) -> None:
